@@ -1,0 +1,74 @@
+"""Circuit breakers: stop calling what fails, fail fast meanwhile, and find out carefully whether it is back.
+
+from circuitbreaker import circuit
+
+@circuit(failure_threshold=5, reset_timeout=30)
+def charge(card): ...
+"""
+
+from .backoff import ExponentialBackoff, Opening, RetryAfter, Strategy
+from .breaker import CircuitBreaker
+from .clock import Clock, ManualClock, SystemClock
+from .decorators import circuit
+from .errors import CircuitBreakerError, CircuitOpenError
+from .events import (
+    CallFailed,
+    CallIgnored,
+    CallRejected,
+    CallSucceeded,
+    CircuitState,
+    Event,
+    Hold,
+    LastFailure,
+    Metrics,
+    StateChange,
+)
+from .keyed import KeyedBreakers
+from .options import Options
+from .permit import Permit
+from .policies import AllOf, AnyOf, ConsecutiveFailures, FailureRate, Outcome, SlowCallRate, TripPolicy, Watch
+from .registry import Registry, get_breaker, registry
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "AllOf",
+    "AnyOf",
+    "CallFailed",
+    "CallIgnored",
+    "CallRejected",
+    "CallSucceeded",
+    "CircuitBreaker",
+    "CircuitBreakerError",
+    "CircuitOpenError",
+    "CircuitState",
+    "Clock",
+    "ConsecutiveFailures",
+    "Event",
+    "ExponentialBackoff",
+    "FailureRate",
+    "Hold",
+    "KeyedBreakers",
+    "LastFailure",
+    "ManualClock",
+    "Metrics",
+    "Opening",
+    "Options",
+    "Outcome",
+    "Permit",
+    "Registry",
+    "RetryAfter",
+    "SlowCallRate",
+    "StateChange",
+    "Strategy",
+    "SystemClock",
+    "TripPolicy",
+    "Watch",
+    "circuit",
+    "get_breaker",
+    "registry",
+]
+
+for _public in [globals()[_name] for _name in __all__]:  # They say where they are found, not where they are made.
+    if isinstance(_public, type) and _public.__module__.startswith("circuitbreaker."):
+        _public.__module__ = "circuitbreaker"

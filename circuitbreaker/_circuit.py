@@ -1,0 +1,312 @@
+"""A lock, a clock and listeners around the engine: what every way into a breaker goes through.
+
+The way of a call: `admit` hands out a permit; the call runs, with nothing held; the permit settles by one of `succeed`,
+`fail` and `ignore`, with the lock held for the engine's arithmetic only; then listeners are told. A call that finds a
+closed period that does not ask may join it without a permit, and settles by the same three.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timezone
+from functools import partial
+from threading import RLock
+from typing import Any
+
+from ._fork import renew_in_child
+from ._own_code import OwnCode
+from ._periods import Admission, Closed, Open, Trial, opened_by
+from .backoff import draw
+from .engine import Engine, Refusal, Transition
+from .errors import CircuitOpenError
+from .events import (
+    CallFailed,
+    CallIgnored,
+    CallRejected,
+    CallSucceeded,
+    EventName,
+    Hold,
+    LastFailure,
+    Metrics,
+    StateChange,
+)
+from .listeners import Listener, Listeners
+from .options import Settings
+from .outcomes import Verdict
+from .permit import Permit
+from .policies import begin
+
+__all__ = ["Circuit"]
+
+
+class Circuit:
+    """The inside of one breaker. It knows of calls only that they begin and end."""
+
+    __slots__ = (
+        "__weakref__",
+        "clock",
+        "dropped",
+        "engine",
+        "fallback",
+        "listeners",
+        "lock",
+        "name",
+        "outcomes",
+        "run",
+    )
+
+    def __init__(self, name: str, settings: Settings) -> None:
+        self.name = name
+        self.clock = settings.clock
+        self.outcomes = settings.outcomes
+        self.fallback = settings.fallback
+        self.run = OwnCode(name)
+        self.lock = RLock()  # re-entrant: a signal handler may come here while its thread holds the lock
+        self.engine = Engine(
+            watch=partial(begin, settings.trip, self.run),
+            open_for=partial(draw, settings.reset_timeout, settings.clock, self.run),
+            successes_to_close=settings.success_threshold,
+            attempts=settings.half_open_max_attempts,
+            trial_timeout=settings.half_open_timeout,
+        )
+        self.listeners = Listeners(self.run)
+        self.dropped: list[Admission] = []  # from permits that nobody settled
+        renew_in_child(self)
+
+    # How a call begins
+
+    def admit(self) -> Permit | Refusal:
+        """A permit, or why there is none. Never blocks."""
+        now = self.clock.monotonic()
+        refusal = self.engine.refusal(now)
+        if refusal is not None:
+            return self._refused(refusal)
+        with self.lock:
+            self.collect_dropped()
+            admitted, change = self.engine.admit(now)
+            admission = self.engine.admit_all_the_same() if isinstance(admitted, Refusal) else admitted
+            self._queue(change)
+        if isinstance(admitted, Refusal):
+            if admission is None:
+                return self._refused(admitted)
+            self._tell_of(admitted, shadow=True)
+        assert admission is not None
+        permit = Permit(self, admission, now)  # before any listener runs, so that nothing they do can lose the trial
+        self.listeners.publish()
+        return permit
+
+    def _refused(self, refusal: Refusal) -> Refusal:
+        self.engine.rejections.add()
+        self._tell_of(refusal, shadow=False)
+        return refusal
+
+    def _tell_of(self, refusal: Refusal, shadow: bool) -> None:
+        if self.listeners.hear("rejected"):
+            reason = refusal.opened.reason if refusal.opened else ""
+            self.listeners.tell("rejected", CallRejected, self.name, refusal.state, refusal.retry_after, reason, shadow)
+
+    def refuse(self, refusal: Refusal, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """What a refused call returns in place of its own result: what the fallback does, or the error is raised."""
+        if self.fallback is None:
+            raise self.error(refusal)
+        return self.fallback(*args, **kwargs)
+
+    def error(self, refusal: Refusal) -> CircuitOpenError:
+        """What a refused caller gets."""
+        opened = refusal.opened
+        if opened is None:
+            return CircuitOpenError(self.name, refusal.state, refusal.retry_after, "", None, None, refusal.hold)
+        return CircuitOpenError(
+            self.name,
+            refusal.state,
+            refusal.retry_after,
+            opened.reason,
+            self.opened_at(opened),
+            opened.last_failure,
+            refusal.hold,
+        )
+
+    # How a call ends
+
+    def judge(self, error: BaseException | None, result: object) -> Verdict:
+        """The verdict on a call that raised `error` or returned `result`; failure if a predicate cannot tell (E4)."""
+        if error is not None:
+            return self.run("is_failure or ignore", Verdict.FAILURE, self.outcomes.of_error, error)
+        if self.outcomes.is_failure_result is None:
+            return Verdict.SUCCESS
+        return self.run("is_failure_result", Verdict.FAILURE, self.outcomes.of_result, result)
+
+    def ignores(self, error: BaseException) -> bool:
+        """Whether `error` says nothing about the dependency; no, if a predicate cannot tell (E4)."""
+        return self.run("ignore", False, self.outcomes.ignores, error)
+
+    def settle(
+        self,
+        admission: Admission,
+        started: float | None,
+        verdict: Verdict,
+        error: BaseException | None = None,
+        result: object = None,
+    ) -> None:
+        """Take in how a call ended. `started` is `None` for one that joined without a permit: nobody is told of it."""
+        now = self.clock.monotonic()
+        duration = 0.0 if started is None else now - started
+        if verdict is Verdict.SUCCESS:
+            self.succeed(admission, now, duration)
+        elif verdict is Verdict.FAILURE:
+            self._fail(admission, now, duration, error, result)
+        else:
+            with self.lock:
+                self.engine.release(admission)
+        if started is not None:
+            self._tell_of_end(verdict, duration, error)
+        self.listeners.publish()
+
+    def _tell_of_end(self, verdict: Verdict, duration: float, error: BaseException | None) -> None:
+        if verdict is Verdict.SUCCESS:
+            self.listeners.tell("success", CallSucceeded, self.name, duration)
+        elif verdict is Verdict.FAILURE:
+            self.listeners.tell("failure", CallFailed, self.name, duration, error)
+        else:
+            self.listeners.tell("ignored", CallIgnored, self.name, duration, error)
+
+    def succeed(self, admission: Admission, now: float, duration: float = 0.0) -> None:
+        """Take a success in: without the lock, unless it is a trial's or the policy wants to see it."""
+        if isinstance(admission, Trial):
+            with self.lock:
+                self._queue(self.engine.succeed(admission, now))
+            return
+        admission.last_success = now
+        if duration > admission.slow:
+            with self.lock:  # around the number too: slow calls must come to the policy in their order
+                self._queue(self.engine.look(admission, admission.take(), now, duration))
+            return
+        number = admission.take()
+        if number >= admission.due or now >= admission.wake:
+            self.look(admission, number, now)
+
+    def look(self, period: Closed, number: int, now: float) -> None:
+        """Show the policy a success that it wants to see, or count one that came late."""
+        with self.lock:
+            self._queue(self.engine.look(period, number, now, 0.0))
+        self.listeners.publish()
+
+    def _fail(
+        self, admission: Admission, now: float, duration: float, error: BaseException | None, result: object
+    ) -> None:
+        failure = self.run(
+            "error's text", LastFailure("unprintable", "", self.moment(now)), self._sum_up, error, result
+        )
+        with self.lock:
+            self._queue(self.engine.fail(admission, now, duration, failure, error))
+
+    def _sum_up(self, error: BaseException | None, result: object) -> LastFailure:
+        now = self.clock.time()
+        if error is not None:
+            return LastFailure(type(error).__name__, _shorten(str(error)), utc(now))
+        return LastFailure("result", _shorten(repr(result)) if result is not None else "", utc(now))
+
+    # What is done to it
+
+    def control(self, change: Callable[[float], Transition | None]) -> None:
+        """Have a method of the engine's change the state, and tell of it."""
+        now = self.clock.monotonic()
+        with self.lock:
+            self._queue(change(now))
+        self.listeners.publish()
+
+    def hold(self, hold: Hold) -> None:
+        """Hold the circuit until it is reset."""
+        with self.lock:
+            self.engine.force(hold)
+
+    def listen(self, event: EventName, listener: Listener, token: object) -> None:
+        """Let `listener` hear of `event` until `unlisten(token)`."""
+        with self.lock:
+            self.listeners.add(event, listener, token)
+            self.engine.time_calls(self.listeners.time_calls)
+
+    def unlisten(self, token: object) -> None:
+        """Undo `listen(..., token)`."""
+        with self.lock:
+            self.listeners.remove(token)
+            self.engine.time_calls(self.listeners.time_calls)
+
+    def collect_dropped(self) -> None:
+        """Take back what permits that nobody settled have left. Called with the lock held."""
+        while self.dropped:
+            self.engine.release(self.dropped.pop())
+
+    def _queue(self, change: Transition | None) -> None:
+        if change is not None and self.listeners.hear("state_change"):
+            self.listeners.queue(StateChange(self.name, *change[:3], self.moment(change.at), *change[4:]))
+
+    def renew(self) -> None:
+        """In a forked child: nobody here holds the lock, whatever the parent's threads were doing (E9)."""
+        self.lock = RLock()
+        self.listeners.renew()
+
+    # What can be read of it
+
+    def metrics(self) -> Metrics:
+        """The numbers, all of one moment."""
+        now = self.clock.monotonic()
+        with self.lock:
+            self.collect_dropped()
+            engine = self.engine
+            opened = opened_by(engine.period)
+            next_attempt, last_success = engine.next_attempt(now), engine.last_success_at
+            ended = (engine.successes, engine.failures, engine.rejections.total(), engine.ignored)
+            return Metrics(
+                self.name,
+                engine.period.state,
+                engine.hold,
+                engine.failure_run,
+                engine.trial_successes,
+                sum(ended),
+                *ended,
+                shadow_rejections=engine.shadow_rejections,
+                last_failure_time=engine.last_failure.at if engine.last_failure else None,
+                last_success_time=None if last_success is None else self.moment(last_success),
+                next_attempt_time=None if next_attempt is None else self.moment(next_attempt),
+                opened_at=self.opened_at(opened) if opened else None,
+                reason=opened.reason if opened else "",
+                last_failure=engine.last_failure,
+            )
+
+    def summary(self) -> str:
+        """State, hold, and what matters in that state, for a `repr`."""
+        now = self.clock.monotonic()
+        with self.lock:
+            period, hold, run = self.engine.period, self.engine.hold, self.engine.failure_run
+            wait = self.engine.wait(now)
+        held = f", held by {hold}" if hold else ""
+        if isinstance(period, Closed):
+            return f"closed{held}, {run} consecutive failure{'' if run == 1 else 's'}"
+        opened = opened_by(period)
+        why = f" since {opened.reason}" if opened else ""
+        return f"{period.state}{held}{why}, next trial in {wait:.3g} s"
+
+    # Moments
+
+    def moment(self, at: float) -> datetime:
+        """When the monotonic clock showed `at`, by the wall clock as it stands now."""
+        return utc(self.clock.time() - (self.clock.monotonic() - at))
+
+    def opened_at(self, opened: Open) -> datetime:
+        """When the circuit opened."""
+        if opened.moment is None:
+            opened.moment = self.moment(opened.since)
+        return opened.moment
+
+
+def utc(seconds: float) -> datetime:
+    """`seconds` since 1970 as a datetime, the last one there is for what lies beyond it."""
+    try:
+        return datetime.fromtimestamp(seconds, timezone.utc)
+    except (OverflowError, ValueError, OSError):
+        return datetime.max.replace(tzinfo=timezone.utc)
+
+
+def _shorten(text: str, most: int = 200) -> str:
+    return text if len(text) <= most else f"{text[: most - 3]}..."

@@ -1,0 +1,30 @@
+"""What must be made anew in a forked child: locks, for a thread of the parent may have held them (E9)."""
+
+from __future__ import annotations
+
+import os
+from typing import Protocol
+from weakref import WeakValueDictionary
+
+__all__ = ["renew_in_child"]
+
+
+class _Renewable(Protocol):
+    def renew(self) -> None: ...
+
+
+_alive: WeakValueDictionary[int, _Renewable] = WeakValueDictionary()
+
+
+def renew_in_child(thing: _Renewable) -> None:
+    """Have `thing.renew()` called in every child that is forked while it lives."""
+    _alive[id(thing)] = thing
+
+
+def _renew_all() -> None:
+    for thing in list(_alive.values()):
+        thing.renew()
+
+
+if hasattr(os, "register_at_fork"):  # pragma: no branch - Windows and WebAssembly cannot fork
+    os.register_at_fork(after_in_child=_renew_all)

@@ -1,0 +1,194 @@
+"""The three kinds of period that a circuit goes through. Each holds what matters in it, and nothing else.
+
+A closed period is the permit of all its calls: each settles with the period that it began in, so a late result lands
+on a period that has ended (E1). A half-open period hands out trials, each a lease with a deadline (H4).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from datetime import datetime
+from itertools import count
+
+from ._windows import NEVER, Outcome, SparseWatch
+from .events import CircuitState, LastFailure
+
+__all__ = ["Admission", "Closed", "HalfOpen", "Open", "Period", "Tally", "Trial", "opened_by"]
+
+
+class Tally:
+    """Counts without a lock: `add()` is one atomic step in C. It returns the new total."""
+
+    __slots__ = ("_count", "add")
+
+    def __init__(self) -> None:
+        self._count = count(1)
+        self.add: Callable[[], int] = self._count.__next__
+
+    def total(self) -> int:
+        """How often `add` was called."""
+        # The next number shows in the repr only; `next()` would use it up.
+        return int(repr(self._count)[6:-1]) - 1
+
+
+class Closed:
+    """One closed period, and the permit of every call admitted in it.
+
+    Unless the period `asks` to be asked, a call may just join it. A success takes its number by `take()`, without a
+    lock. Only if that is `due` or more, the time is `wake` or later, or the call took more than `slow` seconds, must it
+    be shown to the engine, by `Engine.look`. An ended period has `due` at 0: its late successes all come to the engine.
+    """
+
+    __slots__ = (
+        "_run",
+        "_run_end",
+        "_tally",
+        "_watch",
+        "asks",
+        "due",
+        "failures",
+        "final",
+        "last_success",
+        "slow",
+        "take",
+        "wake",
+    )
+    state = CircuitState.CLOSED
+
+    def __init__(self, watch: SparseWatch, asks: bool = False) -> None:
+        self._watch = watch
+        self._tally = Tally()
+        self.take = self._tally.add
+        self.failures = 0
+        self._run = 0  # consecutive failures, up to the one with the number `_run_end`
+        self._run_end = 0
+        self.last_success = -math.inf
+        self.final = NEVER  # the last number that counts in this period
+        self.due, self.wake, self.slow = watch.due, watch.wake, watch.slow
+        self.asks = asks or watch.slow < math.inf
+
+    def fail(self, now: float, duration: float) -> str | None:
+        """Take one failure in; return why to open, if so."""
+        number = self.take()
+        self._run = self._run + 1 if number == self._run_end + 1 else 1
+        self._run_end = number
+        self.failures += 1
+        return self.see(Outcome(number, now, True, self._run, duration))
+
+    def see(self, outcome: Outcome) -> str | None:
+        """Show `outcome` to the policy; return why to open, if so."""
+        reason = self._watch.see(outcome)
+        self.due, self.wake = self._watch.due, self._watch.wake
+        return reason
+
+    def end(self) -> None:
+        """Let no further outcome count here."""
+        self.due = 0  # first, so that a success either took its number before the next line or comes to the engine
+        self.final = self._tally.total()
+
+    @property
+    def successes(self) -> int:
+        """Successes that count in this period."""
+        return min(self.final, self._tally.total()) - self.failures
+
+    @property
+    def run(self) -> int:
+        """Consecutive failures up to now."""
+        return self._run if self._run_end == min(self.final, self._tally.total()) else 0
+
+
+class Open:
+    """One open period. It does not change while it lasts, so reading it needs no lock."""
+
+    __slots__ = ("last_failure", "length", "moment", "reason", "round", "since", "until")
+    state = CircuitState.OPEN
+    asks = True
+
+    def __init__(
+        self, since: float, length: float, reason: str, last_failure: LastFailure | None, opening: int
+    ) -> None:
+        self.since = since
+        self.length = length
+        self.until = since + length
+        self.moment: datetime | None = None  # `since` as a date, once it was shown: a refusal shall not pay for it
+        self.reason = reason
+        self.last_failure = last_failure
+        self.round = opening
+
+
+class Trial:
+    """One call that was let through a half-open circuit: a lease on one of its attempts."""
+
+    __slots__ = ("deadline", "period")
+
+    def __init__(self, period: HalfOpen, deadline: float) -> None:
+        self.period = period
+        self.deadline = deadline
+
+
+class HalfOpen:
+    """One half-open period: the trials that are out, and how the others ended."""
+
+    __slots__ = ("_attempts", "_timeout", "_trials", "finished", "opened", "successes")
+    state = CircuitState.HALF_OPEN
+    asks = True
+
+    def __init__(self, opened: Open, attempts: int, timeout: float) -> None:
+        self.opened = opened
+        self._attempts = attempts
+        self._timeout = timeout
+        self._trials: dict[Trial, None] = {}  # out and holding an attempt, the oldest first
+        self.finished = 0  # attempts used up by trials that ended
+        self.successes = 0
+
+    def admit(self, now: float) -> Trial | None:
+        """A trial, if an attempt is free or can be taken from one that stayed out too long (H1, H4)."""
+        if self.wait(now) > 0:
+            return None
+        if not self._free():
+            del self._trials[self._oldest()]
+        trial = Trial(self, now + self._timeout)
+        self._trials[trial] = None
+        return trial
+
+    def wait(self, now: float) -> float:
+        """Seconds until a trial can be admitted, if none returns before."""
+        return 0.0 if self._free() else max(0.0, self._oldest().deadline - now)
+
+    def _free(self) -> bool:
+        return self.finished + len(self._trials) < self._attempts
+
+    def _oldest(self) -> Trial:
+        return next(iter(self._trials))
+
+    def succeed(self, trial: Trial) -> None:
+        """The trial's attempt is used up, unless it was handed on before; its success counts either way."""
+        self.finished += self._give_back(trial)
+        self.successes += 1
+
+    def release(self, trial: Trial) -> None:
+        """The trial's attempt is free again (H3)."""
+        self._give_back(trial)
+
+    def _give_back(self, trial: Trial) -> bool:
+        held = trial in self._trials
+        self._trials.pop(trial, None)
+        return held
+
+    def end(self) -> None:
+        """Forget the trials that are still out."""
+        self._trials.clear()
+
+
+Admission = Closed | Trial
+"""What a call is admitted with, and settles with."""
+
+Period = Closed | Open | HalfOpen
+
+
+def opened_by(period: Period) -> Open | None:
+    """The open period that `period` is, or followed."""
+    if isinstance(period, HalfOpen):
+        return period.opened
+    return period if isinstance(period, Open) else None

@@ -1,0 +1,97 @@
+"""Frozen values, and the checks of the numbers in them.
+
+`dataclasses` would do, and would double the time to import this package, for it imports `inspect`.
+"""
+
+from __future__ import annotations
+
+import math
+from datetime import timedelta
+from typing import Any, ClassVar
+
+__all__ = ["Value", "at_least", "positive_count", "ratio", "seconds"]
+
+
+class Value:
+    """A frozen value: its slots are set once, by `_set`; two are equal when their types and slots are."""
+
+    __slots__ = ()
+    _names: ClassVar[tuple[str, ...]] = ()
+
+    def __init_subclass__(cls) -> None:
+        own = cls.__dict__.get("__slots__", ())
+        cls._names = (*cls._names, *own)
+
+    def _set(self, **fields: object) -> None:
+        for name, value in fields.items():
+            object.__setattr__(self, name, value)
+
+    def _fields(self) -> dict[str, object]:
+        return {name: getattr(self, name) for name in self._names}
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"{type(self).__name__} is frozen: {name} cannot be set")
+
+    def __delattr__(self, name: str) -> None:
+        raise AttributeError(f"{type(self).__name__} is frozen: {name} cannot be deleted")
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Value) and type(other) is type(self) and other._fields() == self._fields()
+
+    def __hash__(self) -> int:
+        return hash((type(self), *self._fields().values()))
+
+    def __repr__(self) -> str:
+        shown = (f"{name}={value!r}" for name, value in self._fields().items() if value is not None)
+        return f"{type(self).__name__}({', '.join(shown)})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (type(self), self._fields())
+
+
+def _rebuild(kind: type[Value], fields: dict[str, object]) -> Value:
+    value = kind.__new__(kind)
+    value._set(**fields)
+    return value
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def positive_count(name: str, value: Any) -> int:
+    """`value` if it is a whole number from 1."""
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(f"{name} must be a whole number, got {value!r}")
+    if value < 1:
+        raise ValueError(f"{name} must be at least 1, got {value!r}")
+    return value
+
+
+def at_least(name: str, value: Any, least: float) -> float:
+    """`value` if it is a finite number from `least`."""
+    if not _is_number(value):
+        raise TypeError(f"{name} must be a number, got {value!r}")
+    if not least <= value < math.inf:
+        raise ValueError(f"{name} must be at least {least:g} and finite, got {value!r}")
+    return float(value)
+
+
+def ratio(name: str, value: Any) -> float:
+    """`value` if it lies in (0, 1]."""
+    if not _is_number(value):
+        raise TypeError(f"{name} must be a number, got {value!r}")
+    if not 0 < value <= 1:
+        raise ValueError(f"{name} must be in (0, 1], got {value!r}")
+    return float(value)
+
+
+def seconds(name: str, value: Any) -> float:
+    """`value`, a number or a `timedelta`, in seconds, if it is more than 0 and finite."""
+    if isinstance(value, timedelta):
+        value = value.total_seconds()
+    if not _is_number(value):
+        raise TypeError(f"{name} must be a number of seconds or a timedelta, got {value!r}")
+    if not 0 < value < math.inf:
+        raise ValueError(f"{name} must be more than 0 seconds and finite, got {value!r}")
+    return float(value)

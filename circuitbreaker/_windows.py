@@ -1,0 +1,121 @@
+"""What a watch sees, and how many of it were hits among the last calls or seconds.
+
+Only hits (failures, or slow calls) are kept, never the other calls: a call's number says how many ended before it, so
+the number of calls in a window is a difference of two numbers. That makes the cost of a success independent of the
+window, and lets it go by unseen until the number or the moment that a watch asks for.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections import deque
+from typing import NamedTuple
+
+__all__ = ["NEVER", "LastCalls", "LastSeconds", "Outcome", "SparseWatch"]
+
+NEVER = sys.maxsize
+"""A call's number that does not come."""
+
+
+class Outcome(NamedTuple):
+    """One call that ended in success or failure, as a watch sees it (C2)."""
+
+    number: int
+    """1, 2, 3 ... in the order in which calls ended within this closed period."""
+    at: float
+    """When it ended, in seconds of the breaker's monotonic clock."""
+    failed: bool
+    run: int
+    """Consecutive failures up to and with this call; 0 for a success."""
+    duration: float
+    """How long the call took, in seconds; 0 unless some policy of the breaker's asks for durations."""
+
+
+class SparseWatch:
+    """A watch that need not see every success.
+
+    It is shown all failures, and the successes that are numbered `due` or later, end at `wake` or later, or took more
+    than `slow` seconds. This one asks for none, and says nothing.
+    """
+
+    __slots__ = ("due", "slow", "wake")
+
+    def __init__(self) -> None:
+        self.due = NEVER
+        self.wake = math.inf
+        self.slow = math.inf
+
+    def see(self, outcome: Outcome) -> str | None:
+        """Take `outcome` in. Return why the circuit should open now, or `None`."""
+        return None
+
+
+class LastCalls:
+    """Hits among the last `size` calls. Memory grows with the hits in the window, time with nothing."""
+
+    __slots__ = ("_hits", "_latest", "_size", "due", "wake")
+
+    def __init__(self, size: int, minimum: int) -> None:
+        self._size = size
+        self._latest = 0
+        self._hits: deque[int] = deque()  # the numbers of the hits
+        self.due = minimum  # Only the success that completes the minimum can tip the balance; later ones dilute.
+        self.wake = math.inf
+
+    def take(self, outcome: Outcome, hit: bool) -> tuple[int, int]:
+        """Take `outcome` in, and return the hits and the calls now in the window."""
+        self._latest = max(self._latest, outcome.number)
+        if self._latest >= self.due:
+            self.due = NEVER
+        if hit:
+            self._hits.append(outcome.number)
+        while self._hits and self._hits[0] <= self._latest - self._size:
+            self._hits.popleft()
+        return len(self._hits), min(self._latest, self._size)
+
+
+class LastSeconds:
+    """Hits among the calls of the last `span` seconds.
+
+    Calls that end within a hundredth of the span share a slot, which is dropped when its first call is older than the
+    span. So nothing older ever counts, at most a hundredth is dropped early, and a hundred slots are enough.
+    """
+
+    __slots__ = ("_grain", "_hits", "_latest", "_minimum", "_slots", "_span", "due", "wake")
+
+    def __init__(self, span: float, minimum: int) -> None:
+        self._span = span
+        self._grain = span / 100
+        self._minimum = minimum
+        self._latest = 0
+        self._hits = 0
+        self._slots: deque[_Slot] = deque()
+        self.due = minimum
+        self.wake = -math.inf  # The first success opens the first slot.
+
+    def take(self, outcome: Outcome, hit: bool) -> tuple[int, int]:
+        """Take `outcome` in, and return the hits and the calls now in the window."""
+        if not self._slots or outcome.at >= self._slots[-1].start + self._grain:
+            self._slots.append(_Slot(outcome.at, max(self._latest, outcome.number - 1)))
+        self._latest = max(self._latest, outcome.number)
+        while self._slots[0].start < outcome.at - self._span:
+            self._hits -= self._slots.popleft().hits
+        if hit:
+            self._slots[-1].hits += 1
+            self._hits += 1
+        oldest, newest = self._slots[0], self._slots[-1]
+        completing = oldest.before + self._minimum
+        self.due = completing if completing > self._latest else NEVER
+        # Old successes that leave can tip the balance too, so a success is seen when a slot ends or leaves.
+        self.wake = min(newest.start + self._grain, oldest.start + self._span)
+        return self._hits, self._latest - oldest.before
+
+
+class _Slot:
+    __slots__ = ("before", "hits", "start")
+
+    def __init__(self, start: float, before: int) -> None:
+        self.start = start
+        self.before = before  # the calls that ended before this slot began
+        self.hits = 0

@@ -1,0 +1,181 @@
+"""How long to stay open: constant, growing, jittered, or as the failure itself says.
+
+A strategy is a callable from `Opening` to seconds. It is asked once per open period (O4), under the breaker's lock.
+One that raises, or answers with anything but a positive finite number, gives 30 seconds (E4).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from datetime import timedelta, timezone
+from typing import Any, NamedTuple
+
+from ._callables import plain_callable
+from ._values import Value, at_least, seconds
+from .clock import Clock
+
+__all__ = ["ExponentialBackoff", "Opening", "RetryAfter", "Strategy"]
+
+
+class Opening(NamedTuple):
+    """What a strategy is told when the circuit opens."""
+
+    round: int
+    """1 when the circuit opens from closed, one more each time its trials fail; closing starts anew."""
+    error: BaseException | None
+    """The error of the call that opened it; `None` if a value, a success or `open()` did."""
+    time: float
+    """The wall clock, in seconds since 1970-01-01 UTC."""
+
+
+Strategy = Callable[[Opening], float]
+
+
+class Constant(Value):
+    """The same time, always."""
+
+    __slots__ = ("seconds",)
+    seconds: float
+
+    def __init__(self, name: str, value: float | timedelta) -> None:
+        self._set(seconds=seconds(name, value))
+
+    def __call__(self, opening: Opening) -> float:
+        return self.seconds
+
+    def __repr__(self) -> str:
+        return f"{self.seconds:g} s"
+
+
+class ExponentialBackoff(Value):
+    """`initial` seconds at first, `factor` times as long after each failed round, at most `maximum`.
+
+    `jitter` is the ratio, from 0 to 1, by which a period may be shortened at random, drawn once per period: a fleet
+    that failed together comes back apart. `jitter=1.0` is the "full jitter" of Marc Brooker, "Exponential Backoff and
+    Jitter" (AWS Architecture Blog, 2015). It only shortens, so that `maximum` holds and the spread stays at the top.
+    """
+
+    __slots__ = ("initial", "factor", "maximum", "jitter")
+    initial: float
+    factor: float
+    maximum: float
+    jitter: float
+
+    def __init__(
+        self,
+        initial: float | timedelta,
+        factor: float = 2.0,
+        maximum: float | timedelta = 600.0,
+        jitter: float = 0.0,
+    ) -> None:
+        self._set(
+            initial=seconds("initial", initial),
+            factor=at_least("factor", factor, 1),
+            maximum=seconds("maximum", maximum),
+            jitter=at_least("jitter", jitter, 0),
+        )
+        if self.jitter > 1:
+            raise ValueError(f"jitter must be at most 1, got {jitter!r}")
+        if self.maximum < self.initial:
+            raise ValueError(f"maximum must be at least initial, {self.initial:g}: got {maximum!r}")
+
+    def __call__(self, opening: Opening) -> float:
+        """The seconds for this round."""
+        try:
+            delay = min(self.initial * self.factor ** (opening.round - 1), self.maximum)
+        except OverflowError:
+            delay = self.maximum
+        return delay * (1 - self.jitter * _random()) if self.jitter else delay
+
+
+def _random() -> float:
+    from random import random  # Only jitter needs it, and it is slow to import.
+
+    return random()
+
+
+class RetryAfter(Value):
+    """As long as the failure itself asks for, at most `maximum` seconds; `fallback` if it asks for nothing sensible.
+
+    The failure asks by an attribute `retry_after` (a number of seconds or a `timedelta`), or by a `Retry-After` header,
+    in seconds or as an HTTP date (RFC 9110, 10.2.3), on `error.response` or on the error.
+
+    Args:
+        fallback: seconds, a `timedelta`, or another strategy.
+        maximum: the longest period that a failure can ask for, in seconds or as a `timedelta`.
+    """
+
+    __slots__ = ("fallback", "maximum")
+    fallback: Strategy
+    maximum: float
+
+    def __init__(self, fallback: float | timedelta | Strategy, maximum: float | timedelta = 600.0) -> None:
+        self._set(fallback=as_strategy("fallback", fallback), maximum=seconds("maximum", maximum))
+
+    def __call__(self, opening: Opening) -> float:
+        """The seconds that the failure asks for, or the fallback gives."""
+        asked = _asked_by(opening.error, opening.time)
+        return self.fallback(opening) if asked is None else min(asked, self.maximum)
+
+
+def _asked_by(error: BaseException | None, now: float) -> float | None:
+    """The seconds that `error` asks for, if that is a positive number. Never raises, whatever `error` is."""
+    try:
+        asked = _delay(getattr(error, "retry_after", None), now)
+        if asked is None:
+            asked = _delay(_header(getattr(error, "response", None)) or _header(error), now)
+    except Exception:
+        return None
+    return asked if asked is not None and 0 < asked < math.inf else None
+
+
+def _header(response: Any) -> Any:
+    headers = getattr(response, "headers", None)
+    if headers is None:
+        return None
+    value = headers.get("Retry-After")
+    return headers.get("retry-after") if value is None else value
+
+
+def _delay(value: Any, now: float) -> float | None:
+    if isinstance(value, timedelta):
+        return value.total_seconds()
+    if isinstance(value, bytes):
+        value = value.decode("latin-1")
+    if not isinstance(value, str):
+        return None if value is None or isinstance(value, bool) else float(value)
+    text = value.strip()
+    if text.isascii() and text.replace(".", "", 1).isdecimal():
+        return float(text)
+    return _until(text, now)
+
+
+def _until(date: str, now: float) -> float:
+    from email.utils import parsedate_to_datetime  # Only dates need it, and it is slow to import.
+
+    moment = parsedate_to_datetime(date)
+    if moment.tzinfo is None:  # "-0000" and the obsolete asctime form; an HTTP date is in UTC.
+        moment = moment.replace(tzinfo=timezone.utc)
+    return moment.timestamp() - now
+
+
+def as_strategy(name: str, value: float | timedelta | Strategy) -> Strategy:
+    """`value`, a number of seconds, a `timedelta` or a strategy, as a strategy."""
+    if callable(value) or hasattr(value, "__await__"):
+        return plain_callable(name, value)
+    return Constant(name, value)
+
+
+_AFTER_AN_ERROR = 30.0
+
+
+def draw(strategy: Strategy, clock: Clock, run: Callable[..., Any], opening: int, error: BaseException | None) -> float:
+    """The seconds that `strategy` gives for one open period; 30 if it raises or gives nonsense."""
+    told = Opening(opening, error, clock.time())
+    drawn: float = run("reset_timeout strategy", _AFTER_AN_ERROR, _ask, strategy, told)
+    return drawn
+
+
+def _ask(strategy: Strategy, opening: Opening) -> float:
+    return seconds("reset_timeout", strategy(opening))

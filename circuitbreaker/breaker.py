@@ -1,0 +1,193 @@
+"""CircuitBreaker: all the ways to guard a call by one circuit, to look at it, and to order it about."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from sys import _getframe
+from types import EllipsisType, FrameType, TracebackType
+from typing import TYPE_CHECKING, ParamSpec, TypeVar, overload
+
+from ._blocks import Blocks
+from ._callables import any_callable
+from ._circuit import Circuit
+from ._periods import Closed
+from ._runs import call
+from .engine import Refusal
+from .events import CircuitState, EventName, Hold, Metrics
+from .listeners import Listener, check_event, check_listener
+from .options import Options, Settings, merged
+from .permit import Permit
+from .registry import Registry, default_registry, subscribe
+
+if TYPE_CHECKING:
+    from typing_extensions import Self, Unpack
+
+    from ._types import Guarded
+
+__all__ = ["CircuitBreaker"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+F = TypeVar("F", bound=Listener)
+
+
+class CircuitBreaker:
+    """Guards calls to one dependency.
+
+        breaker = CircuitBreaker("search", failure_threshold=5, reset_timeout=15)
+
+        with breaker: ...                        # a block, sync
+        async with breaker: ...                  # and async
+        breaker.call(search, "question")         # a call; awaitable if `search` is a coroutine function
+        guarded = breaker(search)                # a function
+        permit = breaker.acquire()               # callback code
+
+    A refused call raises `CircuitOpenError`, or returns what `fallback` returns. The guarded code's own exceptions
+    pass untouched (C3). All members may be used by any thread or task, and none of them waits for another call.
+
+    Args:
+        name: by which `get_breaker` finds it for as long as it lives. Without one it is in no registry.
+        registry: where it is found, whose defaults apply: the default registry if not given, `None` for nowhere.
+        options: see `Options`.
+
+    Raises:
+        ValueError: the name is taken by a living breaker, or an option breaks its rule.
+        TypeError: an option is unknown, or of the wrong kind.
+    """
+
+    __slots__ = ("__weakref__", "_blocks", "_circuit", "_settings")
+
+    def __init__(
+        self, name: str | None = None, *, registry: Registry | EllipsisType | None = ..., **options: Unpack[Options]
+    ) -> None:
+        home = default_registry() if registry is ... else registry
+        if not (name is None or isinstance(name, str)):
+            raise TypeError(f"name must be a string, got {name!r}")
+        if not (home is None or isinstance(home, Registry)):
+            raise TypeError(f"registry must be a Registry or None, got {registry!r}")
+        self._settings = Settings(merged(home.defaults, options) if home else options)
+        self._circuit = Circuit(name or "unnamed", self._settings)
+        self._blocks: Blocks[Closed | Permit] = Blocks()
+        if self._settings.on_state_change is not None:
+            self.on("state_change", self._settings.on_state_change)
+        if home is not None and name is not None:
+            home.add(self)
+
+    # Ways in
+
+    def __enter__(self) -> Self:
+        """Admit one call, or raise `CircuitOpenError`. Never blocks."""
+        return self._enter(_getframe(1))
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._leave(_getframe(1), error)
+
+    async def __aenter__(self) -> Self:
+        return self._enter(_getframe(1))
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._leave(_getframe(1), error)
+
+    def _enter(self, frame: FrameType) -> Self:
+        period = self._circuit.engine.period
+        self._blocks.enter(frame, period if isinstance(period, Closed) and not period.asks else self.acquire())
+        return self
+
+    def _leave(self, frame: FrameType, error: BaseException | None) -> None:
+        entry = self._blocks.leave(frame)
+        if isinstance(entry, Permit):
+            entry.settle(error)
+        elif entry is not None:
+            self._circuit.settle(entry, None, self._circuit.judge(error, None), error)
+
+    def acquire(self) -> Permit:
+        """Admit one call, or raise `CircuitOpenError`. Never blocks. Settle the permit when the call has ended."""
+        permit = self._circuit.admit()
+        if isinstance(permit, Refusal):
+            raise self._circuit.error(permit)
+        return permit
+
+    def call(self, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Call `function` guarded, and return what it returns; for a coroutine function, something to await."""
+        result: R = call(self._circuit, any_callable("function", function), args, kwargs)
+        return result
+
+    def __call__(self, function: Callable[P, R], /) -> Guarded[P, R]:
+        """`function`, guarded: see `circuit`. Any number of functions may share one breaker."""
+        from .decorators import guard  # It comes after this file: it guards functions by breakers.
+
+        guarded: Guarded[P, R] = guard(self, function)
+        return guarded
+
+    # What it tells
+
+    @property
+    def name(self) -> str:
+        """The breaker's name."""
+        return self._circuit.name
+
+    @property
+    def state(self) -> CircuitState:
+        """The circuit's state. It stays `OPEN` until a call is admitted as a trial; reading changes nothing (O3)."""
+        return self._circuit.engine.period.state
+
+    @property
+    def hold(self) -> Hold | None:
+        """What `force_open()`, `force_closed()` or `shadow()` ordered, until `reset()` (M2)."""
+        return self._circuit.engine.hold
+
+    def metrics(self) -> Metrics:
+        """The breaker's numbers, all of one moment."""
+        return self._circuit.metrics()
+
+    @overload
+    def on(self, event: EventName, listener: Listener) -> Callable[[], None]: ...
+    @overload
+    def on(self, event: EventName) -> Callable[[F], F]: ...
+    def on(self, event: EventName, listener: Listener | None = None) -> Callable[..., object]:
+        """Let `listener` hear of `event`: `"state_change"`, `"success"`, `"failure"`, `"rejected"` or `"ignored"`.
+
+        Returns a function that undoes it. Without a listener it is a decorator, which gives the function back.
+        Listeners are called after the fact, with no lock held, in the thread that caused it. They may use the breaker:
+        a call that a listener makes counts like any other, and is not told of. What a listener raises is logged (E4).
+        Ends of calls that began before anybody listened to one are not told of.
+        """
+        check_event(event)
+        if listener is None:
+            return partial(subscribe, self, event)
+        token = object()
+        self._circuit.listen(event, check_listener(listener), token)
+        return partial(self._circuit.unlisten, token)
+
+    # What it is told to do
+
+    def open(self) -> None:
+        """Open as a trip would, for `reset_timeout` (M1). Does nothing if the circuit is open."""
+        self._circuit.control(self._circuit.engine.open)
+
+    def reset(self) -> None:
+        """Close, and forget the counts, the hold and the growth of `reset_timeout` (M1). Totals go on."""
+        self._circuit.control(self._circuit.engine.reset)
+
+    def force_open(self) -> None:
+        """Refuse every call until `reset()`, whatever the state is and goes on to be (M2)."""
+        self._circuit.hold(Hold.FORCED_OPEN)
+
+    def force_closed(self) -> None:
+        """Admit every call until `reset()`, count it in the totals, and do not ask the policy (M2)."""
+        self._circuit.hold(Hold.FORCED_CLOSED)
+
+    def shadow(self) -> None:
+        """Until `reset()`, refuse nobody: let the state move as it would, and tell of calls that would be refused (M2).
+
+        Those are told of as `"rejected"` with `shadow=True`, and counted in `metrics().shadow_rejections`.
+        """
+        self._circuit.hold(Hold.SHADOW)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name!r} {self._circuit.summary()}>"

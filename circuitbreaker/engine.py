@@ -1,0 +1,309 @@
+"""THE transition engine: which calls may go, and what their ends do to the circuit.
+
+    CLOSED ── the policy says so ──> OPEN ── a call comes after `until` ──> HALF_OPEN ── enough successes ──> CLOSED
+                                      ^                                        │
+                                      └──────────── a trial fails ─────────────┘
+
+Time comes in as an argument and transitions go out as values. Nothing here locks, waits, logs or reads a clock. The
+caller holds one lock around every method, with two exceptions that need none and say so: `Closed.take` and
+`Engine.refusal`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+from ._periods import Admission, Closed, HalfOpen, Open, Period, Tally, Trial, opened_by
+from ._windows import Outcome, SparseWatch
+from .events import CircuitState, Hold, LastFailure
+
+__all__ = ["Engine", "Refusal", "Transition"]
+
+
+class Transition(NamedTuple):
+    """The circuit moved."""
+
+    old: CircuitState
+    new: CircuitState
+    reason: str
+    at: float
+    retry_after: float
+    last_failure: LastFailure | None
+
+
+class Refusal(NamedTuple):
+    """Why a call was refused."""
+
+    state: CircuitState
+    retry_after: float
+    hold: Hold | None
+    opened: Open | None
+
+
+class Engine:
+    """The state of one circuit, and the totals of its life."""
+
+    __slots__ = (
+        "_attempts",
+        "_failure_run",
+        "_last_success",
+        "_open_for",
+        "_trial_timeout",
+        "_successes",
+        "_successes_to_close",
+        "_timed",
+        "_watch",
+        "beside",
+        "failures",
+        "hold",
+        "ignored",
+        "last_failure",
+        "period",
+        "rejections",
+        "shadow_rejections",
+    )
+
+    def __init__(
+        self,
+        watch: Callable[[], SparseWatch],
+        open_for: Callable[[int, BaseException | None], float],
+        successes_to_close: int,
+        attempts: int,
+        trial_timeout: float | None,
+    ) -> None:
+        self._watch = watch
+        self._open_for = open_for
+        self._successes_to_close = successes_to_close
+        self._attempts = attempts
+        self._trial_timeout = trial_timeout
+        self._timed = False
+        self.period: Period = Closed(watch())
+        self.beside: Closed | None = None  # what a call joins that runs only because of a hold, and that nobody judges
+        self.hold: Hold | None = None
+        self.rejections = Tally()
+        self.shadow_rejections = 0
+        self.failures = 0
+        self.ignored = 0
+        self.last_failure: LastFailure | None = None
+        self._successes = 0  # those of periods that ended, and of trials
+        self._last_success = -math.inf
+        self._failure_run = 0  # as far as it goes back beyond the closed period
+
+    # Which calls may go
+
+    def refusal(self, now: float) -> Refusal | None:
+        """Why a call at `now` is refused for certain, if so. Needs no lock: an open period does not change."""
+        period = self.period
+        if self.hold is Hold.FORCED_OPEN:
+            return Refusal(period.state, math.inf, self.hold, opened_by(period))
+        if self.hold is None and isinstance(period, Open) and now < period.until:
+            return Refusal(period.state, period.until - now, None, period)
+        return None
+
+    def admit(self, now: float) -> tuple[Admission | Refusal, Transition | None]:
+        """What one call settles with, or why it is refused; and the transition, if this made one."""
+        refusal = self.refusal(now)
+        if refusal is not None:
+            return refusal, None
+        if isinstance(self.period, Closed):
+            return self.period, None
+        if self.hold is Hold.FORCED_CLOSED:
+            return self._beside(), None
+        change = None
+        if isinstance(self.period, Open) and now >= self.period.until:
+            change = self._half_open(self.period, now)
+        trial = self.period.admit(now) if isinstance(self.period, HalfOpen) else None
+        return trial or Refusal(self.period.state, self.wait(now), self.hold, opened_by(self.period)), change
+
+    def admit_all_the_same(self) -> Admission | None:
+        """In shadow (M2), what a call settles with that would otherwise be refused."""
+        if self.hold is not Hold.SHADOW:
+            return None
+        self.shadow_rejections += 1
+        return self._beside()
+
+    def _beside(self) -> Closed:
+        if self.beside is None:
+            self.beside = Closed(SparseWatch())
+        return self.beside
+
+    def wait(self, now: float) -> float:
+        """Seconds until a call may be admitted: 0 for now, `inf` if nobody can tell."""
+        if self.hold is Hold.FORCED_OPEN:
+            return math.inf
+        if isinstance(self.period, HalfOpen):
+            return self.period.wait(now)
+        return max(0.0, self.period.until - now) if isinstance(self.period, Open) else 0.0
+
+    # How calls end
+
+    def look(self, period: Closed, number: int, now: float, duration: float) -> Transition | None:
+        """Take in a success that took `number` in `period` and that the policy wants to see, or that came late."""
+        if number > period.final:
+            self._count_success(now)
+        if period is not self.period:
+            return None  # The circuit moved on while this call was in flight.
+        reason = period.see(Outcome(number, now, False, 0, duration))
+        return self._open(now, reason, None) if reason else None
+
+    def succeed(self, trial: Trial, now: float) -> Transition | None:
+        """A trial ended in success."""
+        self._count_success(now)
+        if not self._counts(trial):
+            return None
+        trial.period.succeed(trial)
+        self._failure_run = 0
+        if trial.period.successes < self._successes_to_close:
+            return None
+        return self._close(now, f"{_number(trial.period.successes, 'trial')} succeeded")
+
+    def fail(
+        self, admission: Admission, now: float, duration: float, failure: LastFailure, error: BaseException | None
+    ) -> Transition | None:
+        """A call ended in failure."""
+        self.failures += 1
+        self.last_failure = failure
+        if isinstance(admission, Trial):
+            return self._fail_trial(admission, now, failure, error)
+        if admission is not self.period:
+            return None  # The circuit moved on while this call was in flight.
+        reason = admission.fail(now, duration)
+        return self._open(now, reason, error) if reason else None
+
+    def _fail_trial(
+        self, trial: Trial, now: float, failure: LastFailure, error: BaseException | None
+    ) -> Transition | None:
+        if not self._counts(trial):
+            return None
+        self._failure_run += 1
+        return self._open(now, f"a trial failed: {failure}", error)
+
+    def release(self, admission: Admission) -> None:
+        """A call ended without a verdict."""
+        self.ignored += 1
+        if isinstance(admission, Trial):
+            admission.period.release(admission)
+
+    def _counts(self, trial: Trial) -> bool:
+        """Whether the trial's verdict changes the circuit: its period lasts and nobody forces the circuit (M2)."""
+        if self._forced:
+            trial.period.release(trial)
+            return False
+        return trial.period is self.period
+
+    def _count_success(self, now: float) -> None:
+        self._successes += 1
+        self._last_success = max(self._last_success, now)
+
+    # Control
+
+    def open(self, now: float) -> Transition | None:
+        """Open as a trip would; nothing if it is open."""
+        return None if isinstance(self.period, Open) else self._open(now, "open() was called", None)
+
+    def reset(self, now: float) -> Transition | None:
+        """Close, and forget counts, holds and growth."""
+        self._set_hold(None)
+        change = self._close(now, "reset() was called")
+        return change if change.old is not CircuitState.CLOSED else None
+
+    def force(self, hold: Hold) -> None:
+        """Hold the circuit until `reset()` (M2). The state stays; a closed period begins anew, watched or not."""
+        self._set_hold(hold)
+        if isinstance(self.period, Closed):
+            self._close(0.0, hold.value)  # No transition: nobody is told.
+
+    def _set_hold(self, hold: Hold | None) -> None:
+        if self.beside is not None:
+            self._retire(self.beside)
+        self.beside = None
+        self.hold = hold
+
+    def time_calls(self, timed: bool) -> None:
+        """Whether calls must ask for admission even when closed, because somebody wants to know how long they take."""
+        self._timed = timed
+        if isinstance(self.period, Closed):
+            self.period.asks = self._closed_asks() or self.period.slow < math.inf
+
+    def _closed_asks(self) -> bool:
+        return self._timed or self.hold is Hold.FORCED_OPEN
+
+    @property
+    def _forced(self) -> bool:
+        return self.hold is Hold.FORCED_OPEN or self.hold is Hold.FORCED_CLOSED
+
+    # Transitions
+
+    def _open(self, now: float, reason: str, error: BaseException | None) -> Transition:
+        before = self.period.opened.round if isinstance(self.period, HalfOpen) else 0
+        length = self._open_for(before + 1, error)
+        return self._move(Open(now, length, reason, self.last_failure, before + 1), now, reason)
+
+    def _half_open(self, opened: Open, now: float) -> Transition:
+        timeout = opened.length if self._trial_timeout is None else self._trial_timeout
+        period = HalfOpen(opened, self._attempts, timeout)
+        return self._move(period, now, f"{opened.length:.3g} s have passed")
+
+    def _close(self, now: float, reason: str) -> Transition:
+        watch = SparseWatch() if self._forced else self._watch()
+        change = self._move(Closed(watch, self._closed_asks()), now, reason)
+        self._failure_run = 0
+        return change
+
+    def _move(self, period: Period, now: float, reason: str) -> Transition:
+        """Begin `period`. The one place where the state changes."""
+        old = self.period
+        if isinstance(old, Closed):
+            self._retire(old)
+            self._failure_run = old.run
+        elif isinstance(old, HalfOpen):
+            old.end()
+        self.period = period
+        retry_after = period.length if isinstance(period, Open) else 0.0
+        return Transition(old.state, period.state, reason, now, retry_after, self.last_failure)
+
+    def _retire(self, period: Closed) -> None:
+        period.end()
+        self._successes += period.successes
+        self._last_success = max(self._last_success, period.last_success)
+
+    # What can be read
+
+    @property
+    def successes(self) -> int:
+        """Successes in all."""
+        return self._successes + sum(period.successes for period in self._living())
+
+    @property
+    def last_success_at(self) -> float | None:
+        """When the last success ended, if there was one."""
+        last = max([self._last_success, *(period.last_success for period in self._living())])
+        return last if last > -math.inf else None
+
+    def _living(self) -> list[Closed]:
+        return [period for period in (self.period, self.beside) if isinstance(period, Closed)]
+
+    @property
+    def failure_run(self) -> int:
+        """Consecutive failures."""
+        return self.period.run if isinstance(self.period, Closed) else self._failure_run
+
+    def next_attempt(self, now: float) -> float | None:
+        """When the next trial may go; `None` if calls are admitted now or nobody can tell."""
+        if self._forced:
+            return None
+        if isinstance(self.period, Open):
+            return self.period.until
+        wait = self.wait(now)
+        return now + wait if wait > 0 else None
+
+    @property
+    def trial_successes(self) -> int:
+        """Successful trials of the present half-open period."""
+        return self.period.successes if isinstance(self.period, HalfOpen) else 0
+
+
+def _number(many: int, what: str) -> str:
+    return f"{many} {what}{'' if many == 1 else 's'}"

@@ -1,0 +1,82 @@
+"""Every error that this package raises on purpose.
+
+    CircuitBreakerError           anything below
+    └── CircuitOpenError          the circuit refused the call; nothing ran
+
+A wrong option is a plain `ValueError` or `TypeError`; an unknown name is a `KeyError`.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from .events import CircuitState, Hold, LastFailure
+
+__all__ = ["CircuitBreakerError", "CircuitOpenError"]
+
+
+class CircuitBreakerError(Exception):
+    """The root of this package's errors."""
+
+
+class CircuitOpenError(CircuitBreakerError):
+    """The circuit refused a call. The guarded code did not run (O1, H1).
+
+    It carries text and numbers only, so that keeping it keeps nothing else alive (O2).
+    """
+
+    name: str
+    """The breaker's name."""
+    state: CircuitState
+    """The circuit's state when it refused."""
+    retry_after: float
+    """Seconds until another call may be let through; `inf` while the circuit is forced open."""
+    reason: str
+    """Why the circuit opened: the policy and its numbers."""
+    opened_at: datetime | None
+    """When it opened, in UTC; `None` if only a hold keeps it shut."""
+    last_failure: LastFailure | None
+    """The last failure's type, text and time."""
+    hold: Hold | None
+    """The hold in force, if any."""
+
+    def __init__(
+        self,
+        name: str,
+        state: CircuitState,
+        retry_after: float,
+        reason: str = "",
+        opened_at: datetime | None = None,
+        last_failure: LastFailure | None = None,
+        hold: Hold | None = None,
+    ) -> None:
+        # The arguments stay in `args`, which is what pickle and copy build an exception from.
+        super().__init__(name, state, retry_after, reason, opened_at, last_failure, hold)
+        self.name = name
+        self.state = state
+        self.retry_after = retry_after
+        self.reason = reason
+        self.opened_at = opened_at
+        self.last_failure = last_failure
+        self.hold = hold
+
+    def __str__(self) -> str:
+        return f"circuit {self.name!r} {self._what()}{self._why()}; {self._next()}"
+
+    def _what(self) -> str:
+        if self.hold is Hold.FORCED_OPEN:
+            return "is forced open"
+        if self.state is CircuitState.HALF_OPEN:
+            return "is half-open and all its trials are out"
+        return "is open"
+
+    def _why(self) -> str:
+        since = f" since {self.opened_at:%Y-%m-%d %H:%M:%S} UTC" if self.opened_at else ""
+        reason = f": {self.reason}" if self.reason else ""
+        last = f"; last failure {self.last_failure}" if self.last_failure else ""
+        return since + reason + last
+
+    def _next(self) -> str:
+        if self.hold is Hold.FORCED_OPEN:
+            return "it stays so until reset()"
+        return f"next trial in {self.retry_after:.3g} s"

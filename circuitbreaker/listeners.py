@@ -1,0 +1,99 @@
+"""Who hears what a breaker tells.
+
+A call's end is told at once, by the thread in which it ended. Transitions are queued under the breaker's lock and told
+after it is released: in their order, each exactly once, by one thread at a time (E5).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from threading import Lock, get_ident
+from typing import Any, cast, get_args
+
+from ._callables import plain_callable
+from ._own_code import OwnCode
+from .events import Event, EventName, StateChange
+
+__all__ = ["Listener", "Listeners", "check_event"]
+
+Listener = Callable[[Any], object]
+
+
+class Listeners:
+    """The listeners of one breaker. `add`, `remove` and `queue` are called under the breaker's lock."""
+
+    __slots__ = ("_by_event", "_publishing", "_queue", "_run", "_telling")
+
+    def __init__(self, run: OwnCode) -> None:
+        self._run = run
+        self._by_event: dict[str, tuple[tuple[object, Listener], ...]] = {}
+        self._queue: list[StateChange] = []
+        self._publishing = Lock()
+        self._telling: set[int] = set()  # the threads that are in a listener
+
+    def add(self, event: EventName, listener: Listener, token: object) -> None:
+        """Let `listener` hear of `event` until `remove(token)`."""
+        self._by_event[event] = (*self._by_event.get(event, ()), (token, listener))
+
+    def remove(self, token: object) -> None:
+        """Forget what was added with `token`."""
+        for event, entries in list(self._by_event.items()):
+            self._by_event[event] = tuple(entry for entry in entries if entry[0] is not token)
+
+    def hear(self, event: EventName) -> bool:
+        """Whether anybody listens to `event`."""
+        return bool(self._by_event.get(event))
+
+    @property
+    def time_calls(self) -> bool:
+        """Whether anybody wants to know how long calls take."""
+        return self.hear("success") or self.hear("failure") or self.hear("ignored")
+
+    def tell(self, event: EventName, make: Callable[..., Event], *fields: object) -> None:
+        """Tell of a call's end, now. A call made by a listener is not told of, or it might go on for ever."""
+        if self.hear(event) and get_ident() not in self._telling:
+            self._tell(event, make(*fields))
+
+    def queue(self, change: StateChange) -> None:
+        """Have a transition told by the next `publish`."""
+        if self.hear("state_change"):
+            self._queue.append(change)
+
+    def publish(self) -> None:
+        """Tell of the queued transitions, unless a thread is at it; that one then tells of these too."""
+        while self._queue and self._publishing.acquire(blocking=False):
+            publishing = self._publishing
+            try:
+                while self._queue:
+                    self._tell("state_change", self._queue.pop(0))
+            finally:
+                publishing.release()
+
+    def _tell(self, event: EventName, value: Event) -> None:
+        me = get_ident()
+        outermost = me not in self._telling
+        self._telling.add(me)
+        try:
+            for _, listener in self._by_event.get(event, ()):
+                self._run(f"{event} listener", None, listener, value)
+        finally:
+            if outermost:
+                self._telling.discard(me)
+
+    def renew(self) -> None:
+        """In a forked child: the parent tells of what is queued; whoever held the lock is not here (E9)."""
+        self._publishing = Lock()
+        self._queue = []
+        self._telling = set()
+
+
+def check_event(event: Any) -> EventName:
+    """`event` if it is the name of one."""
+    if event not in get_args(EventName):
+        raise ValueError(f"event must be one of {', '.join(get_args(EventName))}; got {event!r}")
+    return cast("EventName", event)
+
+
+def check_listener(listener: Any) -> Listener:
+    """`listener` if it can be called and answers at once."""
+    return plain_callable("listener", listener)

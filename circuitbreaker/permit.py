@@ -1,0 +1,86 @@
+"""Permit: leave for one call, as a value that can be carried anywhere and settled once."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from ._periods import Admission
+from .outcomes import Verdict
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+    from ._circuit import Circuit
+
+__all__ = ["Permit"]
+
+
+class Permit:
+    """Leave for one call, to be settled once: `success()`, `failure(error)` or `release()`. For callback code.
+
+    As a context manager it is settled by how its block ends. Settling it again does nothing (E2). One that is dropped
+    unsettled gives its attempt back and counts as ignored (H3). It may be settled in any thread.
+    """
+
+    __slots__ = ("_circuit", "_started", "_unsettled")
+
+    def __init__(self, circuit: Circuit, admission: Admission, started: float) -> None:
+        self._circuit = circuit
+        self._started = started
+        self._unsettled = [admission]  # a list, for its pop() is atomic: of two threads that settle, one does
+
+    def success(self) -> None:
+        """The call succeeded."""
+        if self._unsettled:
+            self.settle_as(Verdict.SUCCESS)
+
+    def failure(self, error: BaseException | None = None) -> None:
+        """The call failed, with `error` if there is one; an error that is to be ignored (`ignore`, E3) is ignored."""
+        if not (error is None or isinstance(error, BaseException)):
+            raise TypeError(f"error must be an exception or None, got {error!r}")
+        if self._unsettled:
+            ignored = error is not None and self._circuit.ignores(error)
+            self.settle_as(Verdict.IGNORED if ignored else Verdict.FAILURE, error)
+
+    def release(self) -> None:
+        """The call did not take place, or its end says nothing: give the attempt back."""
+        if self._unsettled:
+            self.settle_as(Verdict.IGNORED)
+
+    def settle(self, error: BaseException | None, result: object = None) -> None:
+        """The call raised `error`, or returned `result`: settle as the breaker's options judge that."""
+        if self._unsettled:
+            self.settle_as(self._circuit.judge(error, result), error, result)
+
+    def settle_as(self, verdict: Verdict, error: BaseException | None = None, result: object = None) -> None:
+        """Settle by `verdict`, if nobody was faster."""
+        try:
+            admission = self._unsettled.pop()
+        except IndexError:
+            return
+        self._circuit.settle(admission, self._started, verdict, error, result)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.settle(error)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.settle(error)
+
+    def __del__(self) -> None:
+        # This may run at any moment, even while its thread holds the circuit's lock: leave word, and touch nothing.
+        if self._unsettled:
+            self._circuit.dropped.append(self._unsettled.pop())
+
+    def __repr__(self) -> str:
+        return f"<Permit of {self._circuit.name!r}, {'unsettled' if self._unsettled else 'settled'}>"

@@ -1,0 +1,364 @@
+"""When to open. A policy is a frozen recipe; `watch()` starts one observer of one closed period.
+
+The built-in policies keep failures (or slow calls) only, never successes: a call's number says how many calls ended
+before it, so the number of calls in a window is a difference of two numbers. That makes the cost of a success
+independent of the window, and lets it go by unseen until the number or the moment that a watch asks for.
+Nothing here locks, waits or reads a clock; the breaker calls a watch under its lock.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any, Protocol
+
+from ._values import Value, positive_count, ratio
+from ._values import seconds as in_seconds
+from ._windows import LastCalls, LastSeconds, Outcome, SparseWatch
+
+__all__ = [
+    "AllOf",
+    "AnyOf",
+    "ConsecutiveFailures",
+    "FailureRate",
+    "Outcome",
+    "SlowCallRate",
+    "TripPolicy",
+    "Watch",
+]
+
+
+class Watch(Protocol):
+    """Sees the outcomes of one closed period, one at a time, and says when it is enough."""
+
+    def see(self, outcome: Outcome) -> str | None:
+        """Take `outcome` in. Return why the circuit should open now, or `None`."""
+        ...
+
+
+class TripPolicy(Protocol):
+    """When to open. Write your own with this one method; combine it by `|` and `&` with a built-in one.
+
+    A policy may be shared by breakers, so what it learns belongs into the watch:
+
+        class TotalFailures:
+            def __init__(self, limit: int) -> None:
+                self.limit = limit
+
+            def watch(self) -> "TotalFailuresWatch":
+                return TotalFailuresWatch(self.limit)
+
+        class TotalFailuresWatch:
+            def __init__(self, limit: int) -> None:
+                self.left = limit
+
+            def see(self, outcome: Outcome) -> str | None:
+                self.left -= outcome.failed
+                return "too many failures" if self.left <= 0 else None
+
+    It is called under the breaker's lock: let it be quick. If it raises, it does not trip and the error is logged (E4).
+    """
+
+    def watch(self) -> Watch:
+        """A new watch, for one closed period."""
+        ...
+
+
+Run = Callable[..., Any]
+"""Runs the user's own code: `run(what, default, function, *args)` returns `default` if it raises (E4)."""
+
+
+def begin(policy: TripPolicy, run: Run) -> SparseWatch:
+    """A watch of `policy`. The user's own policies are shown every outcome, and run by `run`."""
+    return policy._begin(run) if isinstance(policy, _BuiltIn) else _OwnWatch(policy, run)
+
+
+class _OwnWatch(SparseWatch):
+    """The user's own watch: it sees everything; if it raises, it does not trip."""
+
+    __slots__ = ("_run", "_watch")
+
+    def __init__(self, policy: TripPolicy, run: Run) -> None:
+        super().__init__()
+        self.due, self.slow = 0, -math.inf
+        self._run = run
+        self._watch: Watch = run("trip policy", _BLIND, policy.watch)
+
+    def see(self, outcome: Outcome) -> str | None:
+        reason = self._run("trip policy", None, self._watch.see, outcome)
+        return str(reason) if reason else None
+
+
+_BLIND = SparseWatch()
+
+
+def _just_run(what: str, default: Any, function: Callable[..., Any], *args: Any) -> Any:
+    return function(*args)
+
+
+class _BuiltIn(Value):
+    """What the built-in policies share: they combine by `|` and `&`."""
+
+    __slots__ = ()
+
+    def watch(self) -> Watch:
+        """A new watch, for one closed period."""
+        return self._begin(_just_run)
+
+    def _begin(self, run: Run) -> SparseWatch:
+        raise NotImplementedError  # pragma: no cover - each policy has its own
+
+    def __or__(self, other: TripPolicy) -> AnyOf:
+        return AnyOf(self, other)
+
+    def __ror__(self, other: TripPolicy) -> AnyOf:
+        return AnyOf(other, self)
+
+    def __and__(self, other: TripPolicy) -> AllOf:
+        return AllOf(self, other)
+
+    def __rand__(self, other: TripPolicy) -> AllOf:
+        return AllOf(other, self)
+
+
+class ConsecutiveFailures(_BuiltIn):
+    """Open after `threshold` failures with no success between them."""
+
+    __slots__ = ("threshold",)
+    threshold: int
+
+    def __init__(self, threshold: int = 5) -> None:
+        self._set(threshold=positive_count("threshold", threshold))
+
+    def _begin(self, run: Run) -> SparseWatch:
+        return _RunWatch(self.threshold)
+
+
+class _RunWatch(SparseWatch):
+    __slots__ = ("_threshold",)
+
+    def __init__(self, threshold: int) -> None:
+        super().__init__()
+        self._threshold = threshold
+
+    def see(self, outcome: Outcome) -> str | None:
+        if outcome.run < self._threshold:
+            return None
+        return f"{outcome.run} consecutive failures, threshold {self._threshold}"
+
+
+class _Rate(_BuiltIn):
+    """Open when, among the calls in a window, the share of a certain kind reaches `threshold`."""
+
+    __slots__ = ("threshold", "calls", "seconds", "minimum_calls")
+    threshold: float
+    calls: int | None
+    seconds: float | None
+    minimum_calls: int
+
+    def _set_window(
+        self, threshold: float, calls: int | None, seconds: float | timedelta | None, minimum_calls: int | None
+    ) -> None:
+        if calls is not None and seconds is not None:
+            raise ValueError(f"give calls or seconds, not both: got calls={calls!r} and seconds={seconds!r}")
+        if seconds is None:
+            calls = positive_count("calls", 100 if calls is None else calls)
+        else:
+            seconds = in_seconds("seconds", seconds)
+        if minimum_calls is None:
+            minimum_calls = 10 if calls is None else min(10, calls)
+        if calls is not None and positive_count("minimum_calls", minimum_calls) > calls:
+            raise ValueError(f"minimum_calls must be at most calls, {calls}: got {minimum_calls!r}")
+        self._set(
+            threshold=ratio("threshold", threshold),
+            calls=calls,
+            seconds=seconds,
+            minimum_calls=positive_count("minimum_calls", minimum_calls),
+        )
+
+    def _window(self) -> LastCalls | LastSeconds:
+        if self.seconds is not None:
+            return LastSeconds(self.seconds, self.minimum_calls)
+        assert self.calls is not None
+        return LastCalls(self.calls, self.minimum_calls)
+
+
+class FailureRate(_Rate):
+    """Open when `threshold` of the calls in a window failed.
+
+    Args:
+        threshold: a ratio in (0, 1]; the circuit opens when the share of failures reaches it.
+        calls: look at the last so many calls (100 if neither this nor `seconds` is given), or
+        seconds: at the last so many seconds.
+        minimum_calls: say nothing before the window holds so many calls; 10, or `calls` if that is less.
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        threshold: float = 0.5,
+        *,
+        calls: int | None = None,
+        seconds: float | timedelta | None = None,
+        minimum_calls: int | None = None,
+    ) -> None:
+        self._set_window(threshold, calls, seconds, minimum_calls)
+
+    def _begin(self, run: Run) -> SparseWatch:
+        return _FailureRateWatch(self)
+
+
+class SlowCallRate(_Rate):
+    """Open when `threshold` of the calls in a window took longer than `slower_than` seconds.
+
+    A slow call counts when it succeeds and when it fails. The other arguments are those of `FailureRate`.
+    """
+
+    __slots__ = ("slower_than",)
+    slower_than: float
+
+    def __init__(
+        self,
+        threshold: float = 0.5,
+        *,
+        slower_than: float | timedelta,
+        calls: int | None = None,
+        seconds: float | timedelta | None = None,
+        minimum_calls: int | None = None,
+    ) -> None:
+        self._set_window(threshold, calls, seconds, minimum_calls)
+        self._set(slower_than=in_seconds("slower_than", slower_than))
+
+    def _begin(self, run: Run) -> SparseWatch:
+        return _SlowCallRateWatch(self)
+
+
+class _RateWatch(SparseWatch):
+    """Compares the hits in a window with the calls in it."""
+
+    __slots__ = ("_policy", "_window")
+
+    def __init__(self, policy: _Rate) -> None:
+        super().__init__()
+        self._policy = policy
+        self._window = policy._window()
+        self.due = policy.minimum_calls
+        self.wake = self._window.wake
+
+    def _judge(self, outcome: Outcome, hit: bool) -> tuple[int, int] | None:
+        """Hits and calls, if there are calls enough and hits enough among them."""
+        hits, calls = self._window.take(outcome, hit)
+        self.due, self.wake = self._window.due, self._window.wake
+        if calls < self._policy.minimum_calls or hits / calls < self._policy.threshold:
+            return None
+        return hits, calls
+
+
+class _FailureRateWatch(_RateWatch):
+    __slots__ = ()
+
+    def see(self, outcome: Outcome) -> str | None:
+        if (found := self._judge(outcome, outcome.failed)) is None:
+            return None
+        return f"failure rate {_share(self._policy, *found)}"
+
+
+class _SlowCallRateWatch(_RateWatch):
+    __slots__ = ()
+
+    def __init__(self, policy: SlowCallRate) -> None:
+        super().__init__(policy)
+        self.slow = policy.slower_than
+
+    def see(self, outcome: Outcome) -> str | None:
+        if (found := self._judge(outcome, outcome.duration > self.slow)) is None:
+            return None
+        return f"slow call rate (over {self.slow:g} s) {_share(self._policy, *found)}"
+
+
+def _share(policy: _Rate, hits: int, calls: int) -> str:
+    window = f" in {policy.seconds:g} s" if policy.seconds is not None else ""
+    return f"{100 * hits / calls:.3g} % of {calls} calls{window}, threshold {100 * policy.threshold:.3g} %"
+
+
+class _Combined(_BuiltIn):
+    __slots__ = ("policies",)
+    policies: tuple[TripPolicy, ...]
+
+    def __init__(self, *policies: TripPolicy) -> None:
+        if len(policies) < 2:
+            raise ValueError(f"{type(self).__name__} combines two policies or more, got {len(policies)}")
+        self._set(policies=tuple(check_policy(type(self).__name__, policy) for policy in policies))
+
+
+class AnyOf(_Combined):
+    """`a | b`: open when one of the policies says so."""
+
+    __slots__ = ()
+
+    def _begin(self, run: Run) -> SparseWatch:
+        return _AnyWatch([begin(policy, run) for policy in self.policies])
+
+    def __repr__(self) -> str:
+        return " | ".join(map(repr, self.policies))
+
+
+class AllOf(_Combined):
+    """`a & b`: open when all of the policies say so of the same call."""
+
+    __slots__ = ()
+
+    def _begin(self, run: Run) -> SparseWatch:
+        return _AllWatch([begin(policy, run) for policy in self.policies])
+
+    def __repr__(self) -> str:
+        return " & ".join(f"({policy!r})" if isinstance(policy, AnyOf) else repr(policy) for policy in self.policies)
+
+
+class _CombinedWatch(SparseWatch):
+    """Shows each outcome to all, and asks for each success that one of them wants to see."""
+
+    __slots__ = ("_watches",)
+
+    def __init__(self, watches: list[SparseWatch]) -> None:
+        super().__init__()
+        self._watches = watches
+        self._ask()
+
+    def _reasons(self, outcome: Outcome) -> list[str | None]:
+        reasons = [watch.see(outcome) for watch in self._watches]
+        self._ask()
+        return reasons
+
+    def _ask(self) -> None:
+        self.due = min(watch.due for watch in self._watches)
+        self.wake = min(watch.wake for watch in self._watches)
+        self.slow = min(watch.slow for watch in self._watches)
+
+
+class _AnyWatch(_CombinedWatch):
+    __slots__ = ()
+
+    def see(self, outcome: Outcome) -> str | None:
+        return " and ".join(filter(None, self._reasons(outcome))) or None
+
+
+class _AllWatch(_CombinedWatch):
+    __slots__ = ()
+
+    def see(self, outcome: Outcome) -> str | None:
+        reasons = self._reasons(outcome)
+        return " and ".join(filter(None, reasons)) if all(reasons) else None
+
+
+def check_policy(name: str, policy: TripPolicy) -> TripPolicy:
+    """`policy` if it has the shape of one."""
+    if isinstance(policy, type):
+        raise TypeError(f"{name} must be a policy, got the class {policy!r}: call it first")
+    if not callable(getattr(policy, "watch", None)):
+        raise TypeError(f"{name} must be a policy, with watch(), got {policy!r}")
+    if not callable(getattr(watch := policy.watch(), "see", None)):
+        raise TypeError(f"{name}: watch() must give a watch, with see(), got {watch!r}")
+    return policy

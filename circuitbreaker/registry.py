@@ -1,0 +1,170 @@
+"""Breakers by name.
+
+A registry finds a named breaker for as long as somebody holds it. It holds those itself that it made by
+`get_or_create`, and those of `@circuit(name=...)`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
+from functools import partial
+from itertools import chain, count
+from threading import RLock
+from typing import TYPE_CHECKING, overload
+from weakref import WeakValueDictionary
+
+from ._fork import renew_in_child
+from .events import EventName
+from .listeners import Listener, check_event, check_listener
+from .options import Options, Settings, merged
+
+if TYPE_CHECKING:
+    from typing_extensions import Self, Unpack
+
+    from .breaker import CircuitBreaker
+
+__all__ = ["Registry", "get_breaker", "registry"]
+
+
+class Registry:
+    """A collection of breakers by name, with defaults for the options of those made in it.
+
+    Iterating gives the breakers, `len()` their number; `in` takes a name. All methods may be called by any thread.
+    """
+
+    def __init__(self, **defaults: Unpack[Options]) -> None:
+        Settings(defaults)
+        self.defaults: Options = defaults
+        self._lock = RLock()
+        self._breakers: WeakValueDictionary[str, CircuitBreaker] = WeakValueDictionary()
+        self._held: dict[str, CircuitBreaker] = {}
+        self._listeners: list[tuple[EventName, Listener, object]] = []
+        renew_in_child(self)
+
+    def get(self, name: str) -> CircuitBreaker:
+        """The breaker called `name`; a `KeyError` that lists the known names if there is none."""
+        found = self._breakers.get(name)
+        if found is None:
+            known = ", ".join(map(repr, sorted(self._breakers.keys()))) or "there are none"
+            raise KeyError(f"no breaker is called {name!r}; known: {known}")
+        return found
+
+    def get_or_create(self, name: str, **options: Unpack[Options]) -> CircuitBreaker:
+        """The breaker called `name`, made with `options` over the registry's defaults if there is none, and held.
+
+        If there is one with other options: a `ValueError` that shows the difference.
+        """
+        from .breaker import CircuitBreaker  # which finds its registry here
+
+        with self._lock:
+            found = self._breakers.get(name)
+            if found is None:
+                found = CircuitBreaker(name, registry=self, **options)
+            elif differences := Settings(merged(self.defaults, options)).differences(found._settings):
+                raise ValueError(f"the name {name!r} is taken by a breaker with other options: {differences}")
+            self._held[name] = found
+            return found
+
+    def clear(self) -> None:
+        """Forget all breakers. Those that somebody else holds go on working, unfound."""
+        with self._lock:
+            self._breakers = WeakValueDictionary()
+            self._held = {}
+
+    @overload
+    def on(self, event: EventName, listener: Listener) -> Callable[[], None]: ...
+    @overload
+    def on(self, event: EventName) -> Callable[[Listener], Listener]: ...
+    def on(self, event: EventName, listener: Listener | None = None) -> Callable[..., object]:
+        """Like `CircuitBreaker.on`, for every breaker in this registry, present and to come."""
+        if listener is None:
+            return partial(subscribe, self, check_event(event))
+        check_event(event)
+        entry = (event, check_listener(listener), object())
+        with self._lock:
+            self._listeners.append(entry)
+            for breaker in self:
+                breaker._circuit.listen(*entry)
+
+        def unsubscribe() -> None:
+            with self._lock:
+                if entry in self._listeners:
+                    self._listeners.remove(entry)
+                for breaker in self:
+                    breaker._circuit.unlisten(entry[2])
+
+        return unsubscribe
+
+    @contextmanager
+    def as_default(self) -> Generator[Self]:
+        """Within the block, in all threads, this is the registry of `get_breaker`, `circuit` and `CircuitBreaker`."""
+        _defaults.append(self)
+        try:
+            yield self
+        finally:
+            _defaults.remove(self)
+
+    def add(self, breaker: CircuitBreaker) -> None:
+        """Let `breaker` be found here; a `ValueError` if a living one has its name."""
+        with self._lock:
+            if breaker.name in self._breakers:
+                raise ValueError(f"name {breaker.name!r} is taken by {self._breakers[breaker.name]!r}")
+            self._breakers[breaker.name] = breaker
+            for entry in self._listeners:
+                breaker._circuit.listen(*entry)
+
+    def discard(self, breaker: CircuitBreaker) -> None:
+        """Let `breaker` be found here no longer, and its name be free."""
+        with self._lock:
+            if self._breakers.get(breaker.name) is breaker:
+                del self._breakers[breaker.name]
+                self._held.pop(breaker.name, None)
+
+    def create(self, name: str, options: Options) -> CircuitBreaker:
+        """A breaker called `name`, with a number behind it if that is taken; not held."""
+        from .breaker import CircuitBreaker
+
+        with self._lock:
+            names = chain([name], (f"{name}#{number}" for number in count(2)))
+            unused = next(each for each in names if each not in self._breakers)
+            return CircuitBreaker(unused, registry=self, **options)
+
+    def renew(self) -> None:
+        """In a forked child: nobody here holds the lock (E9)."""
+        self._lock = RLock()
+
+    def __iter__(self) -> Iterator[CircuitBreaker]:
+        with self._lock:
+            return iter(list(self._breakers.values()))
+
+    def __len__(self) -> int:
+        return len(self._breakers)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._breakers
+
+    def __repr__(self) -> str:
+        return f"<Registry of {len(self)} breakers>"
+
+
+def subscribe(subject: Registry | CircuitBreaker, event: EventName, listener: Listener) -> Listener:
+    """`on(event)` as a decorator: it gives the function back."""
+    subject.on(event, listener)
+    return listener
+
+
+registry = Registry()
+"""The default registry."""
+
+_defaults = [registry]
+
+
+def default_registry() -> Registry:
+    """The registry in force: `registry`, unless another `as_default()`."""
+    return _defaults[-1]
+
+
+def get_breaker(name: str) -> CircuitBreaker:
+    """The breaker called `name` in the default registry; a `KeyError` that lists the known names if there is none."""
+    return default_registry().get(name)
