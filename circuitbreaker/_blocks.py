@@ -29,29 +29,32 @@ class Blocks(Generic[E]):
     def __init__(self) -> None:
         self._entries: dict[int, _Stack[E]] = {}
 
-    def enter(self, frame: FrameType | None, entry: E) -> None:
+    def enter(self, frame: FrameType, entry: E) -> None:
         """Note the entry of a block in `frame`."""
-        key = id(_outside_contextlib(frame))
+        if frame.f_globals is _CONTEXTLIB:
+            frame = _outside_contextlib(frame)
+        key = id(frame)
         self._entries[key] = (entry, self._entries.get(key))
 
-    def leave(self, frame: FrameType | None) -> E | None:
+    def leave(self, frame: FrameType) -> E | None:
         """The entry of the innermost block in `frame`."""
-        key = id(_outside_contextlib(frame))
+        if frame.f_globals is _CONTEXTLIB:
+            frame = _outside_contextlib(frame)
+        key = id(frame)
         stack = self._entries.pop(key, None)
         if stack is None:
-            try:
-                key, stack = self._entries.popitem()
-            except KeyError:
+            if not self._entries:
                 return None
+            key, stack = self._entries.popitem()
         entry, outer = stack
         if outer is not None:
             self._entries[key] = outer
         return entry
 
 
-def _outside_contextlib(frame: FrameType | None) -> FrameType | None:
-    """The frame that an `ExitStack` works for: it is the one in which the stack's own block stands."""
-    while frame is not None and frame.f_globals is _CONTEXTLIB:
+def _outside_contextlib(frame: FrameType) -> FrameType:
+    """The frame that an `ExitStack` works for: the one in which the stack's own block stands."""
+    while frame.f_globals is _CONTEXTLIB and frame.f_back is not None:
         frame = frame.f_back
     return frame
 

@@ -10,7 +10,6 @@ from typing import Any
 
 from ._callables import Kind, kind_of
 from ._circuit import Circuit
-from .engine import Refusal
 
 __all__ = ["async_generator_function", "call", "generator_function", "run", "run_async"]
 
@@ -24,7 +23,7 @@ Choose = Callable[[Args, Kwargs], Circuit]
 def run(circuit: Circuit, function: Function, args: Args, kwargs: Kwargs) -> Any:
     """Call `function`."""
     permit = circuit.admit()
-    if isinstance(permit, Refusal):
+    if isinstance(permit, tuple):
         return circuit.refuse(permit, args, kwargs)
     try:
         result = function(*args, **kwargs)
@@ -38,7 +37,7 @@ def run(circuit: Circuit, function: Function, args: Args, kwargs: Kwargs) -> Any
 async def run_async(circuit: Circuit, function: Function, args: Args, kwargs: Kwargs) -> Any:
     """Await `function`."""
     permit = circuit.admit()
-    if isinstance(permit, Refusal):
+    if isinstance(permit, tuple):
         result = circuit.refuse(permit, args, kwargs)
         return await result if hasattr(result, "__await__") else result
     try:
@@ -56,7 +55,7 @@ def generator_function(choose: Choose, function: Function) -> Callable[..., Gene
     def guarded(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
         circuit = choose(args, kwargs)
         permit = circuit.admit()
-        if isinstance(permit, Refusal):
+        if isinstance(permit, tuple):
             instead: Generator[Any, Any, Any] = circuit.refuse(permit, args, kwargs)
             return (yield from instead)
         try:
@@ -77,7 +76,7 @@ def async_generator_function(choose: Choose, function: Function) -> Callable[...
     async def guarded(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
         circuit = choose(args, kwargs)
         permit = circuit.admit()
-        if isinstance(permit, Refusal):
+        if isinstance(permit, tuple):
             async for item in circuit.refuse(permit, args, kwargs):
                 yield item
             return

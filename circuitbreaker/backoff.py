@@ -12,8 +12,8 @@ from datetime import timedelta, timezone
 from typing import Any, NamedTuple
 
 from ._callables import plain_callable
+from ._own_code import OwnCode
 from ._values import Value, at_least, seconds
-from .clock import Clock
 
 __all__ = ["ExponentialBackoff", "Opening", "RetryAfter", "Strategy"]
 
@@ -170,11 +170,9 @@ def as_strategy(name: str, value: float | timedelta | Strategy) -> Strategy:
 _AFTER_AN_ERROR = 30.0
 
 
-def draw(strategy: Strategy, clock: Clock, run: Callable[..., Any], opening: int, error: BaseException | None) -> float:
+def draw(strategy: Strategy, opening: Opening, run: OwnCode) -> float:
     """The seconds that `strategy` gives for one open period; 30 if it raises or gives nonsense."""
-    told = Opening(opening, error, clock.time())
-    drawn: float = run("reset_timeout strategy", _AFTER_AN_ERROR, _ask, strategy, told)
-    return drawn
+    return run("reset_timeout strategy", _AFTER_AN_ERROR, _ask, strategy, opening)
 
 
 def _ask(strategy: Strategy, opening: Opening) -> float:

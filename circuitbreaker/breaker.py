@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from sys import _getframe
-from types import EllipsisType, FrameType, TracebackType
-from typing import TYPE_CHECKING, ParamSpec, TypeVar, overload
+from types import EllipsisType, TracebackType
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 
 from ._blocks import Blocks
 from ._callables import any_callable
 from ._circuit import Circuit
 from ._periods import Closed
 from ._runs import call
-from .engine import Refusal
 from .events import CircuitState, EventName, Hold, Metrics
 from .listeners import Listener, check_event, check_listener
 from .options import Options, Settings, merged
@@ -78,37 +77,39 @@ class CircuitBreaker:
 
     def __enter__(self) -> Self:
         """Admit one call, or raise `CircuitOpenError`. Never blocks."""
-        return self._enter(_getframe(1))
+        period: Any = self._circuit.engine.period  # Any: a period that does not ask is a closed one
+        self._blocks.enter(_getframe(1), self.acquire() if period.asks else period)
+        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._leave(_getframe(1), error)
+        entry = self._blocks.leave(_getframe(1))
+        if error is None and type(entry) is Closed:
+            self._circuit.succeed(entry, self._circuit.now())  # as _leave would, two calls sooner
+        else:
+            self._leave(entry, error)
 
     async def __aenter__(self) -> Self:
-        return self._enter(_getframe(1))
+        period: Any = self._circuit.engine.period
+        self._blocks.enter(_getframe(1), self.acquire() if period.asks else period)
+        return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._leave(_getframe(1), error)
+        self._leave(self._blocks.leave(_getframe(1)), error)
 
-    def _enter(self, frame: FrameType) -> Self:
-        period = self._circuit.engine.period
-        self._blocks.enter(frame, period if isinstance(period, Closed) and not period.asks else self.acquire())
-        return self
-
-    def _leave(self, frame: FrameType, error: BaseException | None) -> None:
-        entry = self._blocks.leave(frame)
+    def _leave(self, entry: Closed | Permit | None, error: BaseException | None) -> None:
         if isinstance(entry, Permit):
             entry.settle(error)
         elif entry is not None:
-            self._circuit.settle(entry, None, self._circuit.judge(error, None), error)
+            self._circuit.settle_joined(entry, error)
 
     def acquire(self) -> Permit:
         """Admit one call, or raise `CircuitOpenError`. Never blocks. Settle the permit when the call has ended."""
         permit = self._circuit.admit()
-        if isinstance(permit, Refusal):
+        if isinstance(permit, tuple):
             raise self._circuit.error(permit)
         return permit
 

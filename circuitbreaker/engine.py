@@ -5,21 +5,19 @@
                                       └──────────── a trial fails ─────────────┘
 
 Time comes in as an argument and transitions go out as values. Nothing here locks, waits, logs or reads a clock. The
-caller holds one lock around every method, with two exceptions that need none and say so: `Closed.take` and
-`Engine.refusal`.
+caller holds one lock around every method, but for those that say that they need none.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
-from ._periods import Admission, Closed, HalfOpen, Open, Period, Tally, Trial, opened_by
+from ._periods import Admission, Closed, HalfOpen, Open, Period, Tally, Trial
 from ._windows import Outcome, SparseWatch
 from .events import CircuitState, Hold, LastFailure
 
-__all__ = ["Engine", "Refusal", "Transition"]
+__all__ = ["Engine", "Refusal", "Rules", "Transition"]
 
 
 class Transition(NamedTuple):
@@ -33,28 +31,35 @@ class Transition(NamedTuple):
     last_failure: LastFailure | None
 
 
-class Refusal(NamedTuple):
-    """Why a call was refused."""
+Refusal = tuple[Period, float, Hold | None]
+"""Why a call is refused: the period it met, the seconds until another may be admitted, and the hold."""
 
-    state: CircuitState
-    retry_after: float
-    hold: Hold | None
-    opened: Open | None
+
+class Rules(Protocol):
+    """What the engine asks of the user's configuration."""
+
+    successes_to_close: int
+    attempts: int
+    trial_timeout: float | None
+
+    def watch(self) -> SparseWatch:
+        """A watch for a new closed period."""
+        ...
+
+    def open_for(self, opening: int, error: BaseException | None) -> float:
+        """The seconds that the `opening`th open period since the circuit was closed lasts; `error` caused it."""
+        ...
 
 
 class Engine:
     """The state of one circuit, and the totals of its life."""
 
     __slots__ = (
-        "_attempts",
         "_failure_run",
         "_last_success",
-        "_open_for",
-        "_trial_timeout",
+        "_rules",
         "_successes",
-        "_successes_to_close",
         "_timed",
-        "_watch",
         "beside",
         "failures",
         "hold",
@@ -65,21 +70,10 @@ class Engine:
         "shadow_rejections",
     )
 
-    def __init__(
-        self,
-        watch: Callable[[], SparseWatch],
-        open_for: Callable[[int, BaseException | None], float],
-        successes_to_close: int,
-        attempts: int,
-        trial_timeout: float | None,
-    ) -> None:
-        self._watch = watch
-        self._open_for = open_for
-        self._successes_to_close = successes_to_close
-        self._attempts = attempts
-        self._trial_timeout = trial_timeout
+    def __init__(self, rules: Rules) -> None:
+        self._rules = rules
         self._timed = False
-        self.period: Period = Closed(watch())
+        self.period: Period = Closed(rules.watch())
         self.beside: Closed | None = None  # what a call joins that runs only because of a hold, and that nobody judges
         self.hold: Hold | None = None
         self.rejections = Tally()
@@ -93,29 +87,33 @@ class Engine:
 
     # Which calls may go
 
+    @property
+    def joinable(self) -> Closed | None:
+        """The closed period that a call may join just so. Needs no lock: joining changes nothing."""
+        period = self.period
+        return period if isinstance(period, Closed) and self.hold is not Hold.FORCED_OPEN else None
+
     def refusal(self, now: float) -> Refusal | None:
         """Why a call at `now` is refused for certain, if so. Needs no lock: an open period does not change."""
-        period = self.period
-        if self.hold is Hold.FORCED_OPEN:
-            return Refusal(period.state, math.inf, self.hold, opened_by(period))
-        if self.hold is None and isinstance(period, Open) and now < period.until:
-            return Refusal(period.state, period.until - now, None, period)
-        return None
+        period, hold = self.period, self.hold
+        if hold is None and isinstance(period, Open) and now < period.until:
+            return period, period.until - now, hold
+        return (period, math.inf, hold) if hold is Hold.FORCED_OPEN else None
 
     def admit(self, now: float) -> tuple[Admission | Refusal, Transition | None]:
         """What one call settles with, or why it is refused; and the transition, if this made one."""
         refusal = self.refusal(now)
         if refusal is not None:
             return refusal, None
-        if isinstance(self.period, Closed):
-            return self.period, None
+        if (closed := self.joinable) is not None:
+            return closed, None
         if self.hold is Hold.FORCED_CLOSED:
             return self._beside(), None
         change = None
         if isinstance(self.period, Open) and now >= self.period.until:
             change = self._half_open(self.period, now)
         trial = self.period.admit(now) if isinstance(self.period, HalfOpen) else None
-        return trial or Refusal(self.period.state, self.wait(now), self.hold, opened_by(self.period)), change
+        return trial or (self.period, self.wait(now), self.hold), change
 
     def admit_all_the_same(self) -> Admission | None:
         """In shadow (M2), what a call settles with that would otherwise be refused."""
@@ -155,7 +153,7 @@ class Engine:
             return None
         trial.period.succeed(trial)
         self._failure_run = 0
-        if trial.period.successes < self._successes_to_close:
+        if trial.period.successes < self._rules.successes_to_close:
             return None
         return self._close(now, f"{_number(trial.period.successes, 'trial')} succeeded")
 
@@ -238,16 +236,16 @@ class Engine:
 
     def _open(self, now: float, reason: str, error: BaseException | None) -> Transition:
         before = self.period.opened.round if isinstance(self.period, HalfOpen) else 0
-        length = self._open_for(before + 1, error)
+        length = self._rules.open_for(before + 1, error)
         return self._move(Open(now, length, reason, self.last_failure, before + 1), now, reason)
 
     def _half_open(self, opened: Open, now: float) -> Transition:
-        timeout = opened.length if self._trial_timeout is None else self._trial_timeout
-        period = HalfOpen(opened, self._attempts, timeout)
+        timeout = opened.length if self._rules.trial_timeout is None else self._rules.trial_timeout
+        period = HalfOpen(opened, self._rules.attempts, timeout)
         return self._move(period, now, f"{opened.length:.3g} s have passed")
 
     def _close(self, now: float, reason: str) -> Transition:
-        watch = SparseWatch() if self._forced else self._watch()
+        watch = SparseWatch() if self._forced else self._rules.watch()
         change = self._move(Closed(watch, self._closed_asks()), now, reason)
         self._failure_run = 0
         return change

@@ -9,6 +9,7 @@ A wrong option is a plain `ValueError` or `TypeError`; an unknown name is a `Key
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
 from .events import CircuitState, Hold, LastFailure
 
@@ -50,8 +51,6 @@ class CircuitOpenError(CircuitBreakerError):
         last_failure: LastFailure | None = None,
         hold: Hold | None = None,
     ) -> None:
-        # The arguments stay in `args`, which is what pickle and copy build an exception from.
-        super().__init__(name, state, retry_after, reason, opened_at, last_failure, hold)
         self.name = name
         self.state = state
         self.retry_after = retry_after
@@ -59,6 +58,9 @@ class CircuitOpenError(CircuitBreakerError):
         self.opened_at = opened_at
         self.last_failure = last_failure
         self.hold = hold
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.name, self.state, self.retry_after), vars(self)
 
     def __str__(self) -> str:
         return f"circuit {self.name!r} {self._what()}{self._why()}; {self._next()}"

@@ -29,7 +29,7 @@ class Listeners:
         self._by_event: dict[str, tuple[tuple[object, Listener], ...]] = {}
         self._queue: list[StateChange] = []
         self._publishing = Lock()
-        self._telling: set[int] = set()  # the threads that are in a listener
+        self._telling: list[int] = []  # the threads that are in a listener
 
     def add(self, event: EventName, listener: Listener, token: object) -> None:
         """Let `listener` hear of `event` until `remove(token)`."""
@@ -37,8 +37,13 @@ class Listeners:
 
     def remove(self, token: object) -> None:
         """Forget what was added with `token`."""
-        for event, entries in list(self._by_event.items()):
-            self._by_event[event] = tuple(entry for entry in entries if entry[0] is not token)
+        kept = {event: tuple(each for each in old if each[0] is not token) for event, old in self._by_event.items()}
+        self._by_event = {event: entries for event, entries in kept.items() if entries}
+
+    @property
+    def any(self) -> bool:
+        """Whether anybody listens to anything."""
+        return bool(self._by_event)
 
     def hear(self, event: EventName) -> bool:
         """Whether anybody listens to `event`."""
@@ -71,20 +76,18 @@ class Listeners:
 
     def _tell(self, event: EventName, value: Event) -> None:
         me = get_ident()
-        outermost = me not in self._telling
-        self._telling.add(me)
+        self._telling.append(me)
         try:
             for _, listener in self._by_event.get(event, ()):
                 self._run(f"{event} listener", None, listener, value)
         finally:
-            if outermost:
-                self._telling.discard(me)
+            self._telling.remove(me)
 
     def renew(self) -> None:
         """In a forked child: the parent tells of what is queued; whoever held the lock is not here (E9)."""
         self._publishing = Lock()
         self._queue = []
-        self._telling = set()
+        self._telling = []
 
 
 def check_event(event: Any) -> EventName:

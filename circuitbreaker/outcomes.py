@@ -13,10 +13,14 @@ from typing import Any, cast
 from ._callables import plain_callable
 from ._values import Value
 
-__all__ = ["ErrorFilter", "Outcomes", "Verdict"]
+__all__ = ["NO_RESULT", "ErrorFilter", "Outcomes", "Verdict"]
 
 ErrorFilter = type[BaseException] | tuple[type[BaseException], ...] | Callable[[Exception], bool]
 """Exception type(s), or a predicate on the error."""
+
+
+NO_RESULT = object()
+"""What a block or a permit returns: nothing that `is_failure_result` could be asked about."""
 
 
 class Verdict(Enum):

@@ -6,7 +6,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from ._periods import Admission
-from .outcomes import Verdict
+from .outcomes import NO_RESULT, Verdict
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -48,12 +48,12 @@ class Permit:
         if self._unsettled:
             self.settle_as(Verdict.IGNORED)
 
-    def settle(self, error: BaseException | None, result: object = None) -> None:
+    def settle(self, error: BaseException | None, result: object = NO_RESULT) -> None:
         """The call raised `error`, or returned `result`: settle as the breaker's options judge that."""
         if self._unsettled:
             self.settle_as(self._circuit.judge(error, result), error, result)
 
-    def settle_as(self, verdict: Verdict, error: BaseException | None = None, result: object = None) -> None:
+    def settle_as(self, verdict: Verdict, error: BaseException | None = None, result: object = NO_RESULT) -> None:
         """Settle by `verdict`, if nobody was faster."""
         try:
             admission = self._unsettled.pop()
