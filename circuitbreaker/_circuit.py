@@ -7,6 +7,7 @@ closed period that does not ask may join it without a permit, and settles by the
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from datetime import datetime, timezone
@@ -65,6 +66,7 @@ class Circuit:
 
     __slots__ = (
         "__weakref__",
+        "_last_success",
         "_system",
         "clock",
         "dropped",
@@ -87,6 +89,7 @@ class Circuit:
         self.lock = RLock()  # re-entrant: a signal handler may come here while its thread holds the lock
         self.engine = Engine(_Rules(settings, self.run))
         self.listeners = Listeners(self.run)
+        self._last_success = (-math.inf, datetime.min)  # a moment of the monotonic clock, and the same as a date
         self.dropped: list[Admission] = []  # from permits that nobody settled
         renew_in_child(self)
 
@@ -119,8 +122,12 @@ class Circuit:
                 return self._refused(admitted)
             self._tell_of(admitted, shadow=True)
         assert admission is not None
-        permit = Permit(self, admission, now)  # before any listener runs, so that nothing they do can lose the trial
-        self.listeners.publish()
+        permit = Permit(self, admission, now)
+        try:
+            self.listeners.publish()
+        except BaseException:  # an interrupt: the call will not take place
+            permit.release()
+            raise
         return permit
 
     def _refused(self, refusal: Refusal) -> Refusal:
@@ -298,7 +305,7 @@ class Circuit:
                 *ended,
                 shadow_rejections=engine.shadow_rejections,
                 last_failure_time=engine.last_failure.at if engine.last_failure else None,
-                last_success_time=None if last_success is None else self.moment(last_success),
+                last_success_time=None if last_success is None else self._last_success_time(last_success),
                 next_attempt_time=None if next_attempt is None else self.moment(next_attempt),
                 opened_at=self.opened_at(opened) if opened else None,
                 reason=opened.reason if opened else "",
@@ -323,6 +330,12 @@ class Circuit:
     def moment(self, at: float) -> datetime:
         """When the monotonic clock showed `at`, by the wall clock as it stands now."""
         return utc(self.clock.time() - (self.now() - at))
+
+    def _last_success_time(self, at: float) -> datetime:
+        """The moment `at`, the same whenever it is asked for: two clocks cannot be read at one instant."""
+        if self._last_success[0] != at:
+            self._last_success = (at, self.moment(at))
+        return self._last_success[1]
 
     def opened_at(self, opened: Open) -> datetime:
         """When the circuit opened."""

@@ -29,11 +29,11 @@ class OwnCode:
         except KeyboardInterrupt:
             raise
         except BaseException as error:
-            _log(self._name, what, function, error)
+            _log(self._name, what, error)
             return default
 
 
-def _log(name: str, what: str, function: object, error: BaseException) -> None:
+def _log(name: str, what: str, error: BaseException) -> None:
     from logging import getLogger  # An import that most programs have made, and that the others need not pay for.
 
-    getLogger("circuitbreaker").error("circuit %r: its %s %r raised", name, what, function, exc_info=error)
+    getLogger("circuitbreaker").error("circuit %r: its %s raised", name, what, exc_info=error)

@@ -145,7 +145,8 @@ class _RunWatch(SparseWatch):
     def see(self, outcome: Outcome) -> str | None:
         if outcome.run < self._threshold:
             return None
-        return f"{outcome.run} consecutive failures, threshold {self._threshold}"
+        plural = "" if outcome.run == 1 else "s"
+        return f"{outcome.run} consecutive failure{plural}, threshold {self._threshold}"
 
 
 class _Rate(_BuiltIn):

@@ -1,0 +1,92 @@
+"""What the tests share: a service that can be told to fail, and ways to run many callers at once."""
+
+from __future__ import annotations
+
+import gc
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from threading import Barrier, Thread
+from typing import Any
+
+from circuitbreaker import CircuitBreaker, CircuitState
+
+
+class Boom(Exception):
+    """The dependency's failure."""
+
+
+def succeed(value: Any = "fine") -> Any:
+    return value
+
+
+def fail(*args: Any) -> Any:
+    raise Boom("out of order")
+
+
+async def succeed_async(value: Any = "fine") -> Any:
+    return value
+
+
+async def fail_async(*args: Any) -> Any:
+    raise Boom("out of order")
+
+
+def attempt(breaker: CircuitBreaker, function: Callable[..., Any] = succeed) -> str:
+    """One call, and how it ended: its result, or the name of its error."""
+    try:
+        return str(breaker.call(function))
+    except Exception as error:
+        return type(error).__name__
+
+
+def trip(breaker: CircuitBreaker) -> None:
+    """Fail until the circuit is open."""
+    for _ in range(1000):
+        if breaker.state is CircuitState.OPEN:
+            return
+        attempt(breaker, fail)
+    raise AssertionError("it does not trip")
+
+
+def in_threads(many: int, work: Callable[[], object]) -> None:
+    """Run `work` in so many threads, started together; raise the first error that one of them raised."""
+    together = Barrier(many)
+    errors: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            together.wait(10)
+            work()
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [Thread(target=run) for _ in range(many)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    if errors:
+        raise errors[0]
+
+
+@contextmanager
+def frequent_switches() -> Iterator[None]:
+    """Let threads take turns as often as the interpreter can."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(before)
+
+
+@contextmanager
+def no_cyclic_collector() -> Iterator[None]:
+    """What disappears in this block disappears because nobody holds it."""
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()

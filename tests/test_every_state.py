@@ -1,0 +1,739 @@
+"""E1 to E10: what holds in every state."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import operator
+import os
+import subprocess
+import sys
+import threading
+import time
+import weakref
+from collections import Counter
+from collections.abc import Callable
+from datetime import datetime, timedelta, timezone
+from itertools import pairwise
+
+import freezegun
+import pytest
+import trio
+
+from circuitbreaker import (
+    CircuitBreaker,
+    CircuitOpenError,
+    CircuitState,
+    ConsecutiveFailures,
+    FailureRate,
+    ManualClock,
+    Outcome,
+    Permit,
+    Registry,
+    StateChange,
+    circuit,
+)
+
+from .support import Boom, attempt, fail, frequent_switches, in_threads, no_cyclic_collector, succeed, trip
+
+# E1
+
+
+@pytest.mark.parametrize("result", ["success", "failure", "release"])
+@pytest.mark.parametrize("where", ["open", "half_open", "closed"])
+def test_a_late_result_counts_in_the_totals_and_changes_nothing_else(
+    clock: ManualClock, result: str, where: str
+) -> None:
+    """E1"""
+    breaker = CircuitBreaker(failure_threshold=1, clock=clock)
+    late = breaker.acquire()
+    trip(breaker)
+    if where != "open":
+        clock.advance(30)
+        trial = breaker.acquire()
+        if where == "closed":
+            trial.success()
+    before = breaker.metrics()
+
+    getattr(late, result)()
+
+    after = breaker.metrics()
+    assert after.total_calls == before.total_calls + 1
+    unchanged = ("state", "failure_count", "success_count", "next_attempt_time", "opened_at", "reason")
+    assert [getattr(after, name) for name in unchanged] == [getattr(before, name) for name in unchanged]
+
+
+def test_a_late_result_of_a_joined_call_changes_nothing_either(clock: ManualClock) -> None:
+    """E1, for decorated functions, which take no permit when closed."""
+    breaker = CircuitBreaker(failure_threshold=2, clock=clock)
+
+    @breaker
+    def slow(then: Callable[[], object]) -> None:
+        trip(breaker)
+        clock.advance(30)
+        breaker.acquire().success()
+        then()
+
+    for then in (succeed, fail):
+        before = breaker.metrics().total_calls
+        attempt(breaker, lambda then=then: slow(then))
+        assert breaker.state is CircuitState.CLOSED
+        assert breaker.metrics().total_calls == before + 5
+        breaker.reset()
+
+
+def test_a_late_trial_does_not_count_in_the_next_half_open_period(clock: ManualClock) -> None:
+    """E1: a token, not a number."""
+    breaker = CircuitBreaker(failure_threshold=1, clock=clock, success_threshold=2)
+    trip(breaker)
+    clock.advance(30)
+    late, failing = breaker.acquire(), breaker.acquire()
+    failing.failure(Boom())
+    clock.advance(30)
+    trial = breaker.acquire()
+    late.success()
+    assert breaker.metrics().success_count == 0
+    trial.success()
+    assert breaker.state is CircuitState.HALF_OPEN
+
+
+# E2
+
+
+@pytest.mark.parametrize(
+    "second", [Permit.success, Permit.failure, Permit.release, lambda p: p.__exit__(None, None, None)]
+)
+@pytest.mark.parametrize("first", [Permit.success, Permit.failure, Permit.release])
+def test_a_permit_is_settled_once(first: Callable[[Permit], None], second: Callable[[Permit], None]) -> None:
+    """E2"""
+    breaker = CircuitBreaker(failure_threshold=10)
+    permit = breaker.acquire()
+    assert repr(permit) == "<Permit of 'unnamed', unsettled>"
+    first(permit)
+    before = breaker.metrics()
+    second(permit)
+    assert breaker.metrics() == before
+    assert repr(permit) == "<Permit of 'unnamed', settled>"
+
+
+def test_a_permit_that_many_threads_settle_is_settled_once() -> None:
+    """E2"""
+    breaker = CircuitBreaker(failure_threshold=10**9)
+    with frequent_switches():
+        for _ in range(50):
+            permit = breaker.acquire()
+            in_threads(4, permit.failure)
+    assert breaker.metrics().total_calls == 50
+
+
+# E3
+
+
+class Odd(BaseException):
+    pass
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, GeneratorExit, asyncio.CancelledError, Odd])
+def test_what_is_no_exception_is_neutral_whatever_is_failure_says(error: type[BaseException]) -> None:
+    """E3"""
+    breaker = CircuitBreaker(failure_threshold=1, is_failure=BaseException)
+    with pytest.raises(error), breaker:
+        raise error
+    breaker.acquire().failure(error())
+    assert breaker.metrics().total_ignored == 2
+    assert breaker.metrics().total_failures == 0
+
+
+# E4
+
+
+@pytest.fixture
+def logged(caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
+    caplog.set_level(logging.ERROR, "circuitbreaker")
+    return lambda: [record.getMessage() for record in caplog.records if record.exc_info]
+
+
+RAISED = [Boom("own"), SystemExit(3), RecursionError(), MemoryError(), asyncio.CancelledError()]
+
+
+def raiser(error: BaseException) -> Callable[..., object]:
+    def raising(*args: object) -> object:
+        raise error
+
+    return raising
+
+
+@pytest.mark.parametrize("error", RAISED, ids=repr)
+@pytest.mark.parametrize("option", ["is_failure", "ignore"])
+def test_a_call_that_a_predicate_cannot_judge_failed(
+    clock: ManualClock, logged: Callable[[], list[str]], option: str, error: BaseException
+) -> None:
+    """E4: the trial is not leaked, the caller gets the call's own exception."""
+    breaker = CircuitBreaker("shop", failure_threshold=1, clock=clock, **{option: raiser(error)})  # type: ignore[misc]
+    for _ in range(3):
+        assert attempt(breaker, fail) == "Boom"
+        assert breaker.state is CircuitState.OPEN
+        clock.advance(30)
+    assert logged() == ["circuit 'shop': its is_failure or ignore raised"] * 3
+
+
+@pytest.mark.parametrize("error", RAISED, ids=repr)
+def test_a_result_that_a_predicate_cannot_judge_failed(
+    clock: ManualClock, logged: Callable[[], list[str]], error: BaseException
+) -> None:
+    """E4"""
+    breaker = CircuitBreaker("shop", failure_threshold=1, clock=clock, is_failure_result=raiser(error))  # type: ignore[arg-type]
+    assert attempt(breaker, succeed) == "fine"
+    assert breaker.state is CircuitState.OPEN
+    assert logged() == ["circuit 'shop': its is_failure_result raised"]
+
+
+def test_an_explicit_failure_that_ignore_cannot_judge_is_a_failure(logged: Callable[[], list[str]]) -> None:
+    """E4"""
+    breaker = CircuitBreaker("shop", failure_threshold=1, ignore=raiser(Boom()))  # type: ignore[arg-type]
+    breaker.acquire().failure(Boom())
+    assert breaker.state is CircuitState.OPEN
+    assert logged() == ["circuit 'shop': its ignore raised"]
+
+
+class RaisingPolicy:
+    """Raises where it is told to."""
+
+    def __init__(self, error: BaseException, in_watch: bool = False) -> None:
+        self.error = error
+        self.in_watch = in_watch
+        self.armed = False
+
+    def watch(self) -> RaisingPolicy:
+        if self.in_watch and self.armed:
+            raise self.error
+        return self
+
+    def see(self, outcome: Outcome) -> str | None:
+        raise self.error
+
+
+@pytest.mark.parametrize("error", RAISED, ids=repr)
+def test_a_policy_that_raises_does_not_trip(logged: Callable[[], list[str]], error: BaseException) -> None:
+    """E4"""
+    breaker = CircuitBreaker("shop", trip=RaisingPolicy(error))
+    assert attempt(breaker, fail) == "Boom"
+    assert attempt(breaker, succeed) == "fine"
+    assert breaker.state is CircuitState.CLOSED
+    assert logged() == ["circuit 'shop': its trip policy raised"] * 2
+
+
+def test_a_policy_that_raises_leaves_the_one_beside_it_alone(logged: Callable[[], list[str]]) -> None:
+    """E4"""
+    breaker = CircuitBreaker("shop", trip=ConsecutiveFailures(2) | RaisingPolicy(Boom()))
+    trip(breaker)
+    assert breaker.metrics().total_failures == 2
+
+
+def test_a_policy_that_cannot_begin_does_not_trip(logged: Callable[[], list[str]]) -> None:
+    """E4"""
+    policy = RaisingPolicy(Boom(), in_watch=True)
+    breaker = CircuitBreaker("shop", trip=policy)
+    policy.armed = True
+    breaker.reset()
+    assert logged() == ["circuit 'shop': its trip policy raised"]
+    assert attempt(breaker, fail) == "Boom"
+    assert breaker.state is CircuitState.CLOSED
+
+
+@pytest.mark.parametrize("answer", [0, -1, float("nan"), float("inf"), "soon", None, True, Boom, SystemExit])
+def test_a_strategy_that_raises_or_gives_nonsense_gives_thirty_seconds(
+    clock: ManualClock, logged: Callable[[], list[str]], answer: object
+) -> None:
+    """E4"""
+
+    def strategy(opening: object) -> float:
+        if isinstance(answer, type):
+            raise answer
+        return answer  # type: ignore[return-value]
+
+    breaker = CircuitBreaker("shop", failure_threshold=1, reset_timeout=strategy, clock=clock)
+    assert attempt(breaker, fail) == "Boom"
+    with pytest.raises(CircuitOpenError) as caught:
+        breaker.acquire()
+    assert caught.value.retry_after == 30.0
+    assert logged() == ["circuit 'shop': its reset_timeout strategy raised"]
+
+
+@pytest.mark.parametrize("error", RAISED, ids=repr)
+def test_a_listener_that_raises_changes_nothing(
+    clock: ManualClock, logged: Callable[[], list[str]], error: BaseException
+) -> None:
+    """E4: neither for the caller, nor for the circuit, nor for the next listener."""
+    breaker = CircuitBreaker("shop", failure_threshold=1, clock=clock)
+    heard: list[object] = []
+    for event in ("state_change", "success", "failure", "rejected", "ignored"):
+        breaker.on(event, raiser(error))  # type: ignore[arg-type]
+        breaker.on(event, heard.append)  # type: ignore[arg-type]
+
+    assert [attempt(breaker), attempt(breaker, fail), attempt(breaker)] == ["fine", "Boom", "CircuitOpenError"]
+    clock.advance(30)
+    breaker.acquire().release()
+    assert attempt(breaker) == "fine"
+
+    assert breaker.state is CircuitState.CLOSED
+    assert len(heard) == len(logged()) == 8
+    assert "circuit 'shop': its state_change listener raised" in logged()
+
+
+def test_an_interrupt_in_a_listener_is_the_users_and_loses_nothing(clock: ManualClock) -> None:
+    """E4, H3: KeyboardInterrupt is the user at the keyboard. The trial that it hit gives its attempt back."""
+    breaker = CircuitBreaker("shop", failure_threshold=1, half_open_max_attempts=1, clock=clock)
+    trip(breaker)
+    clock.advance(30)
+    heard: list[StateChange] = []
+    undo = breaker.on("state_change", raiser(KeyboardInterrupt()))
+    breaker.on("state_change", heard.append)
+    with pytest.raises(KeyboardInterrupt):
+        breaker.acquire()
+    undo()
+    assert attempt(breaker) == "fine"
+    assert breaker.state is CircuitState.CLOSED
+    assert len(heard) == 1
+
+
+def test_an_error_that_cannot_be_printed_is_no_obstacle(logged: Callable[[], list[str]]) -> None:
+    """E4"""
+
+    class Mute(Exception):
+        def __str__(self) -> str:
+            raise Boom
+
+    def mute() -> None:
+        raise Mute
+
+    breaker = CircuitBreaker("shop", failure_threshold=1)
+    assert attempt(breaker, mute) == "Mute"
+    last = breaker.metrics().last_failure
+    assert last is not None
+    assert str(last) == "Mute"
+
+
+def test_a_fallbacks_error_is_the_callers() -> None:
+    """E4"""
+    breaker = CircuitBreaker(fallback=raiser(Boom("from the fallback")))
+    breaker.open()
+    with pytest.raises(Boom, match="from the fallback"):
+        breaker.call(succeed)
+
+
+# E5: see also test_listeners.py
+
+
+def test_transitions_are_told_in_order_exactly_once_under_threads() -> None:
+    """E5: each change begins where the one before ended."""
+    changes: list[StateChange] = []
+    breaker = CircuitBreaker(failure_threshold=2, on_state_change=changes.append)
+
+    def work() -> None:
+        for _ in range(200):
+            attempt(breaker, fail)
+            attempt(breaker, fail)
+            breaker.reset()
+
+    with frequent_switches():
+        in_threads(8, work)
+
+    assert len(changes) > 100
+    assert changes[0].old_state is CircuitState.CLOSED
+    assert all(earlier.new_state is later.old_state for earlier, later in pairwise(changes))
+    assert changes[-1].new_state is breaker.state
+
+
+# E6
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"failure_threshold": 1},
+        {"trip": FailureRate(0.5, calls=10)},
+        {"trip": FailureRate(0.5, seconds=0.01)},
+        {"failure_threshold": 1, "is_failure_result": operator.truth},
+    ],
+    ids=["consecutive", "calls", "seconds", "judged results"],
+)
+@pytest.mark.parametrize("listened_to", [False, True])
+def test_totals_are_exact_under_threads(options: dict[str, object], listened_to: bool) -> None:
+    """E6: by every way in, while the circuit opens and closes."""
+    breaker = CircuitBreaker(**options, ignore=LookupError)  # type: ignore[arg-type]
+    if listened_to:
+        breaker.on("success", lambda event: None)
+
+    def end(error: type[Exception] | None) -> int:
+        if error is not None:
+            raise error
+        return 0
+
+    def in_block(error: type[Exception] | None) -> None:
+        with breaker:
+            end(error)
+
+    def with_permit(error: type[Exception] | None) -> None:
+        with breaker.acquire():
+            end(error)
+
+    ways = [breaker(end), in_block, with_permit, lambda error: breaker.call(end, error)]
+    ends = {None: "success", Boom: "failure", LookupError: "ignored"}
+    counted: Counter[str] = Counter()
+    counting = threading.Lock()
+
+    def work() -> None:
+        mine: Counter[str] = Counter()
+        for number in range(300):
+            way = ways[number % 4]
+            for error, expected in ends.items():
+                try:
+                    way(error)
+                    mine["success"] += 1
+                except CircuitOpenError:
+                    mine["rejected"] += 1
+                except (Boom, LookupError):
+                    mine[expected] += 1
+            if number % 7 == 0:
+                breaker.reset()
+        with counting:
+            counted.update(mine)
+
+    with frequent_switches():
+        in_threads(8, work)
+
+    metrics = breaker.metrics()
+    assert counted == Counter(
+        success=metrics.total_successes,
+        failure=metrics.total_failures,
+        ignored=metrics.total_ignored,
+        rejected=metrics.total_rejections,
+    )
+    assert counted["rejected"] > 0
+    assert metrics.total_calls == 8 * 300 * 3
+
+
+def test_totals_outlive_periods_and_resets(clock: ManualClock) -> None:
+    """E6, M1: they cover the breaker's whole life."""
+    breaker = CircuitBreaker(failure_threshold=1, clock=clock)
+    for _ in range(3):
+        attempt(breaker, succeed)
+        attempt(breaker, fail)
+        clock.advance(30)
+        attempt(breaker, succeed)
+        breaker.reset()
+    metrics = breaker.metrics()
+    assert (metrics.total_successes, metrics.total_failures, metrics.total_calls) == (6, 3, 9)
+
+
+def test_times_of_the_last_success_and_failure_are_exact(clock: ManualClock) -> None:
+    breaker = CircuitBreaker(failure_threshold=1, clock=clock)
+    assert breaker.metrics().last_success_time is breaker.metrics().last_failure_time is None
+    start = datetime.fromtimestamp(1000, timezone.utc)
+
+    late = breaker.acquire()
+    attempt(breaker)
+    assert breaker.metrics().last_success_time == start
+    clock.advance(1)
+    trip(breaker)
+    clock.advance(1)
+    assert breaker.metrics().last_success_time == start
+    assert breaker.metrics().last_failure_time == start + timedelta(seconds=1)
+    late.success()
+    assert breaker.metrics().last_success_time == start + timedelta(seconds=2)
+    clock.advance(30)
+    attempt(breaker)
+    assert breaker.metrics().last_success_time == start + timedelta(seconds=32)
+
+
+# E7
+
+
+def test_a_discarded_breaker_disappears_at_once() -> None:
+    """E7: by reference count alone, also after calls, failures, blocks, events and a trip."""
+    with no_cyclic_collector():
+        breaker = CircuitBreaker("brief", failure_threshold=1, on_state_change=lambda change: None)
+        attempt(breaker)
+        with breaker:
+            pass
+        undo = breaker.on("success", lambda event: None)
+        undo()
+        trip(breaker)
+        attempt(breaker)
+        gone = weakref.ref(breaker)
+        del breaker, undo
+        assert gone() is None
+        CircuitBreaker("brief")
+
+
+def test_memory_is_bounded() -> None:
+    """E7: a call, a thread, a dropped permit, a block leave nothing behind."""
+    import tracemalloc
+
+    breaker = CircuitBreaker(trip=FailureRate(1.0, seconds=3600, minimum_calls=10**9) | ConsecutiveFailures(10**9))
+    decorated = breaker(succeed)
+
+    def use() -> None:
+        for _ in range(2000):
+            decorated()
+            attempt(breaker, fail)
+            with breaker:
+                breaker.acquire()
+        in_threads(2, decorated)
+
+    use()
+    gc.collect()
+    tracemalloc.start()
+    try:
+        use()
+        gc.collect()
+        before = tracemalloc.get_traced_memory()[0]
+        use()
+        gc.collect()
+        assert tracemalloc.get_traced_memory()[0] - before < 10_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_permit_in_a_cycle_is_given_back_by_the_collector(clock: ManualClock) -> None:
+    """E7, H3"""
+    breaker = CircuitBreaker(failure_threshold=1, half_open_max_attempts=1, clock=clock)
+    trip(breaker)
+    clock.advance(30)
+    cycle: list[object] = [breaker.acquire()]
+    cycle.append(cycle)
+    del cycle
+    gc.collect()
+    assert attempt(breaker) == "fine"
+
+
+def test_the_collector_may_run_while_the_lock_is_held(clock: ManualClock) -> None:
+    """H3: a permit that is dropped inside the breaker's own critical section neither deadlocks nor corrupts."""
+
+    class Collecting:
+        def watch(self) -> Collecting:
+            return self
+
+        def see(self, outcome: Outcome) -> str | None:
+            cycle: list[object] = [breaker.acquire()]
+            cycle.append(cycle)
+            del cycle
+            gc.collect()
+            return None
+
+    breaker = CircuitBreaker(trip=Collecting(), clock=clock)
+    for _ in range(3):
+        attempt(breaker, fail)
+    assert breaker.metrics().total_ignored == 3
+
+
+# E8
+
+
+def run_trio(main: Callable[[], object]) -> None:
+    trio.run(main)  # type: ignore[arg-type]
+
+
+def run_asyncio(main: Callable[[], object]) -> None:
+    asyncio.run(main())  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("run", [run_asyncio, run_trio])
+def test_it_works_the_same_under_asyncio_and_trio(
+    clock: ManualClock, run: Callable[[Callable[[], object]], None]
+) -> None:
+    """E8: one breaker, made without a loop, serves one loop after another."""
+    breaker = CircuitBreaker(failure_threshold=2, clock=clock)
+
+    @breaker
+    async def guarded(error: Exception | None = None) -> str:
+        if error is not None:
+            raise error
+        return "fine"
+
+    async def main() -> None:
+        assert await guarded() == "fine"
+        for _ in range(2):
+            with pytest.raises(Boom):
+                await guarded(Boom())
+        with pytest.raises(CircuitOpenError):
+            await guarded()
+        with pytest.raises(CircuitOpenError):
+            async with breaker:
+                pass
+        clock.advance(30)
+        async with breaker:
+            assert breaker.state is CircuitState.HALF_OPEN
+        assert breaker.state is CircuitState.CLOSED
+
+    for _ in range(2):
+        run(main)
+        breaker.reset()
+
+
+def test_a_cancelled_trio_trial_gives_its_attempt_back(clock: ManualClock) -> None:
+    """H3, E8"""
+    breaker = CircuitBreaker(failure_threshold=1, half_open_max_attempts=1, clock=clock)
+    trip(breaker)
+    clock.advance(30)
+
+    @breaker
+    async def hang() -> None:
+        await trio.sleep_forever()
+
+    async def main() -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(hang)
+            await trio.testing.wait_all_tasks_blocked()
+            assert breaker.state is CircuitState.HALF_OPEN
+            nursery.cancel_scope.cancel()
+
+    import trio.testing
+
+    trio.run(main)
+    assert attempt(breaker) == "fine"
+
+
+def test_one_breaker_serves_loops_in_several_threads_at_once() -> None:
+    """E8, C1"""
+    breaker = CircuitBreaker()
+    inside = threading.Barrier(4)
+
+    @breaker
+    async def work() -> None:
+        await asyncio.to_thread(inside.wait, 10)
+
+    in_threads(4, lambda: asyncio.run(work()))
+    assert breaker.metrics().total_successes == 4
+
+
+def test_no_async_library_is_imported_to_do_so() -> None:
+    """E8"""
+    code = (
+        "import sys, circuitbreaker as c\n"
+        "async def f(): return 1\n"
+        "g = c.circuit(f)\n"
+        "try: g().send(None)\n"
+        "except StopIteration as end: assert end.value == 1\n"
+        "assert not {'asyncio', 'trio', 'anyio', 'wrapt', 'inspect'} & set(sys.modules), set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+# E9
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
+@pytest.mark.filterwarnings("ignore:This process.*is multi-threaded:DeprecationWarning")
+def test_a_forked_child_never_inherits_a_held_lock(sandbox: Registry) -> None:
+    """E9: the parent forks while other threads are in the policy (the breaker's lock), a listener, and a key's hash."""
+    entered = threading.Barrier(4)
+    leave = threading.Event()
+
+    def stay() -> None:
+        entered.wait(10)
+        leave.wait(10)
+
+    class Slow:
+        def watch(self) -> Slow:
+            return self
+
+        def see(self, outcome: Outcome) -> str | None:
+            if not outcome.failed:
+                stay()
+            return "seen" if outcome.failed else None
+
+    class Key:
+        def __hash__(self) -> int:
+            if not leave.is_set() and threading.current_thread() is not threading.main_thread():
+                stay()
+            return 1
+
+    in_policy = sandbox.get_or_create("policy", trip=Slow())
+    in_listener = CircuitBreaker("listener", on_state_change=lambda change: leave.is_set() or stay())
+
+    @circuit(key=lambda key: key)
+    def by_key(key: object) -> str:
+        return "fine"
+
+    holders = [
+        threading.Thread(target=attempt, args=(in_policy,)),
+        threading.Thread(target=in_listener.open),
+        threading.Thread(target=by_key, args=(Key(),)),
+    ]
+    for holder in holders:
+        holder.start()
+    entered.wait(10)
+
+    child = os.fork()
+    if child == 0:  # pragma: no cover - the child's coverage is not collected
+        status = 1
+        try:
+            leave.set()
+            trip(in_policy)
+            in_listener.reset()
+            assert by_key("other") == "fine"
+            sandbox.get_or_create("new").metrics()
+            status = 0
+        finally:
+            os._exit(status)
+    try:
+        assert wait_for(child) == 0
+    finally:
+        leave.set()
+        for holder in holders:
+            holder.join(10)
+
+
+def wait_for(child: int) -> int:
+    """The child's exit status; one that hangs is killed and has failed."""
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        done, status = os.waitpid(child, os.WNOHANG)
+        if done:
+            return os.waitstatus_to_exitcode(status)
+        threading.Event().wait(0.01)
+    os.kill(child, 9)
+    os.waitpid(child, 0)
+    return -1
+
+
+# E10
+
+
+def test_freezegun_freezes_breakers_made_before_the_freeze_and_after_it() -> None:
+    """E10"""
+    before = CircuitBreaker("before", failure_threshold=1, reset_timeout=60)
+    guarded = before(succeed)
+    with freezegun.freeze_time("2030-01-01 12:00:00", tz_offset=0) as frozen:
+        after = CircuitBreaker("after", failure_threshold=1, reset_timeout=60)
+        noon = datetime(2030, 1, 1, 12, tzinfo=timezone.utc)
+        guarded()
+        assert before.metrics().last_success_time == noon
+        for breaker in (before, after):
+            trip(breaker)
+            assert breaker.metrics().last_failure_time == noon
+            assert breaker.metrics().next_attempt_time == noon + timedelta(seconds=60)
+            assert attempt(breaker) == "CircuitOpenError"
+        frozen.tick(59.5)
+        assert attempt(before) == attempt(after) == "CircuitOpenError"
+        frozen.tick(0.5)
+        assert attempt(before) == attempt(after) == "fine"
+
+
+async def test_freezegun_freezes_async_calls_too() -> None:
+    """E10"""
+    breaker = CircuitBreaker(failure_threshold=1, reset_timeout=60)
+
+    @breaker
+    async def guarded() -> str:
+        return "fine"
+
+    with freezegun.freeze_time("2030-01-01", real_asyncio=True) as frozen:
+        trip(breaker)
+        frozen.tick(60)
+        assert await guarded() == "fine"
+        assert await guarded() == "fine"
+        assert breaker.metrics().last_success_time == datetime(2030, 1, 1, 0, 1, tzinfo=timezone.utc)
