@@ -179,7 +179,8 @@ def _name_of(function: Function) -> str:
     while isinstance(function, partial):
         function = function.func
     named = function if hasattr(function, "__qualname__") else type(function)
-    return f"{named.__module__}.{named.__qualname__}"
+    module = getattr(named, "__module__", None)
+    return f"{module}.{named.__qualname__}" if module else named.__qualname__
 
 
 def _check_fallback(circuit: Circuit, function: Function) -> None:

@@ -1,0 +1,260 @@
+"""W4 and W5: blocks and permits."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from circuitbreaker import CircuitBreaker, CircuitOpenError, CircuitState, ManualClock
+
+from .support import Boom, attempt, in_threads, trip
+
+
+def block(breaker: CircuitBreaker) -> Iterator[None]:
+    """A block that is entered by the first step and left well by the second."""
+    with breaker:
+        yield
+
+
+@pytest.fixture
+def breaker(clock: ManualClock) -> CircuitBreaker:
+    return CircuitBreaker(failure_threshold=1, clock=clock)
+
+
+def half_open(breaker: CircuitBreaker, clock: ManualClock) -> None:
+    trip(breaker)
+    clock.advance(30)
+
+
+def test_blocks_may_be_nested_and_entered_again(breaker: CircuitBreaker) -> None:
+    """W4"""
+    for _ in range(2):
+        with breaker, breaker, pytest.raises(KeyError), breaker:
+            raise KeyError
+        breaker.reset()
+    metrics = breaker.metrics()
+    assert (metrics.total_successes, metrics.total_failures) == (4, 2)
+
+
+def test_the_block_gives_the_breaker(breaker: CircuitBreaker) -> None:
+    with breaker as same:
+        assert same is breaker
+
+
+def test_nested_trials_settle_each_its_own(breaker: CircuitBreaker, clock: ManualClock) -> None:
+    """W4, H1"""
+    half_open(breaker, clock)
+    with pytest.raises(CircuitOpenError), breaker, breaker, breaker, breaker:
+        raise AssertionError
+    assert breaker.metrics().total_ignored == 0
+    assert breaker.state is CircuitState.OPEN  # The fourth was refused, which the other three saw as a failure.
+
+
+def test_a_stale_block_that_ends_well_does_not_close_a_half_open_circuit(
+    breaker: CircuitBreaker, clock: ManualClock
+) -> None:
+    """W4"""
+    stale = block(breaker)
+    next(stale)
+    half_open(breaker, clock)
+    trial = breaker.acquire()
+    next(stale, None)
+    assert breaker.state is CircuitState.HALF_OPEN
+    trial.release()
+
+
+def test_no_block_settles_anothers(breaker: CircuitBreaker, clock: ManualClock) -> None:
+    """W4: a trial and two stale blocks, left in the order of their entries and crosswise."""
+    one, other = block(breaker), block(breaker)
+    next(one)
+    next(other)
+    half_open(breaker, clock)
+    trial = block(breaker)
+    next(trial)
+    for stale in (one, other):
+        next(stale, None)
+        assert breaker.state is CircuitState.HALF_OPEN
+    next(trial, None)
+    assert breaker.state is CircuitState.CLOSED
+
+
+def test_a_block_may_be_left_in_another_thread(breaker: CircuitBreaker, clock: ManualClock) -> None:
+    """W4: a generator that is stepped in a pool, while this thread has a block of its own."""
+    half_open(breaker, clock)
+    trial = block(breaker)
+    in_threads(1, lambda: next(trial))
+    assert breaker.state is CircuitState.HALF_OPEN
+    with pytest.raises(LookupError), breaker:
+        in_threads(1, lambda: next(trial, None))
+        assert breaker.state is CircuitState.CLOSED
+        raise LookupError
+    assert breaker.state is CircuitState.CLOSED
+
+
+async def test_a_block_may_be_left_in_another_task_and_context(breaker: CircuitBreaker, clock: ManualClock) -> None:
+    """W4"""
+
+    async def steps() -> Any:
+        async with breaker:
+            yield
+
+    half_open(breaker, clock)
+    trial = steps()
+    await asyncio.create_task(anext(trial))
+    assert breaker.state is CircuitState.HALF_OPEN
+    await asyncio.create_task(anext(trial, None))
+    assert breaker.state is CircuitState.CLOSED
+
+
+async def test_async_blocks_of_many_tasks_settle_each_its_own(breaker: CircuitBreaker) -> None:
+    """W4, E6"""
+    done = asyncio.Event()
+
+    async def work(number: int) -> None:
+        async with breaker:
+            async with breaker:
+                await done.wait()
+            if number % 2:
+                raise LookupError
+
+    breaker = CircuitBreaker(failure_threshold=10**6)
+    tasks = [asyncio.create_task(work(number)) for number in range(100)]
+    await asyncio.sleep(0)
+    done.set()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    metrics = breaker.metrics()
+    assert (metrics.total_successes, metrics.total_failures) == (150, 50)
+
+
+def test_an_abandoned_block_is_neutral(breaker: CircuitBreaker, clock: ManualClock) -> None:
+    """W4, H3: a generator that is dropped inside its block."""
+    half_open(breaker, clock)
+    trial = block(breaker)
+    next(trial)
+    del trial
+    assert breaker.metrics().total_ignored == 1
+    assert breaker.state is CircuitState.HALF_OPEN
+
+
+def test_an_exit_stack_settles_its_own_entries(breaker: CircuitBreaker, clock: ManualClock) -> None:
+    """W4: while a younger block of another frame is open."""
+    half_open(breaker, clock)
+    younger = block(breaker)
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(breaker)
+        next(younger)
+    assert breaker.state is CircuitState.CLOSED
+    assert breaker.metrics().total_successes == 1
+    next(younger, None)
+    assert breaker.metrics().total_successes == 2
+
+
+async def test_an_async_exit_stack_settles_its_own_entries(breaker: CircuitBreaker, clock: ManualClock) -> None:
+    """W4"""
+    half_open(breaker, clock)
+    younger = block(breaker)
+    async with contextlib.AsyncExitStack() as stack:
+        await stack.enter_async_context(breaker)
+        next(younger)
+    assert breaker.state is CircuitState.CLOSED
+    next(younger, None)
+    assert breaker.metrics().total_successes == 2
+
+
+def test_entries_by_hand_are_each_settled_once(breaker: CircuitBreaker, clock: ManualClock) -> None:
+    """W4: from frames that entered nothing."""
+    half_open(breaker, clock)
+    in_threads(2, breaker.__enter__)
+    in_threads(1, lambda: breaker.__exit__(None, None, None))
+    assert breaker.state is CircuitState.CLOSED
+    in_threads(3, lambda: breaker.__exit__(None, None, None))
+    assert breaker.metrics().total_successes == 2
+
+
+def test_an_exit_without_an_entry_does_nothing(breaker: CircuitBreaker) -> None:
+    before = breaker.metrics()
+    breaker.__exit__(Boom, Boom(), None)
+    assert breaker.metrics() == before
+
+
+def test_a_stack_closed_elsewhere_leaves_nested_entries_in_place(breaker: CircuitBreaker) -> None:
+    """W4: what an exit by hand takes is the innermost of the latest frame; the outer one stays."""
+
+    def enter_twice() -> None:
+        breaker.__enter__()
+        breaker.__enter__()
+
+    enter_twice()
+    in_threads(2, lambda: breaker.__exit__(None, None, None))
+    assert breaker.metrics().total_successes == 2
+
+
+def test_a_rejected_block_does_not_run_and_leaves_nothing_behind(breaker: CircuitBreaker) -> None:
+    breaker.open()
+    with pytest.raises(CircuitOpenError), breaker:
+        raise AssertionError
+    assert breaker.metrics().total_rejections == 1
+    breaker.reset()
+    breaker.__exit__(None, None, None)
+    assert breaker.metrics().total_successes == 0
+
+
+# W5
+
+
+def test_a_permit_is_the_two_step_form() -> None:
+    """W5"""
+    breaker = CircuitBreaker(failure_threshold=3)
+    breaker.acquire().success()
+    breaker.acquire().failure(Boom("late"))
+    breaker.acquire().failure()
+    breaker.acquire().release()
+    metrics = breaker.metrics()
+    assert (metrics.total_successes, metrics.total_failures, metrics.total_ignored) == (1, 2, 1)
+    assert str(metrics.last_failure) == "failure"
+
+
+async def test_a_permit_is_a_context_manager_too() -> None:
+    """W5"""
+    breaker = CircuitBreaker(failure_threshold=9, ignore=LookupError)
+    with breaker.acquire() as permit:
+        permit.failure()
+    with pytest.raises(Boom), breaker.acquire():
+        raise Boom
+    async with breaker.acquire():
+        pass
+    with pytest.raises(LookupError):
+        async with breaker.acquire():
+            raise LookupError
+    metrics = breaker.metrics()
+    assert (metrics.total_successes, metrics.total_failures, metrics.total_ignored) == (1, 2, 1)
+
+
+def test_a_permit_may_be_settled_in_another_thread(breaker: CircuitBreaker, clock: ManualClock) -> None:
+    """W5"""
+    half_open(breaker, clock)
+    permit = breaker.acquire()
+    in_threads(1, permit.success)
+    assert breaker.state is CircuitState.CLOSED
+
+
+def test_a_permits_failure_wants_an_exception() -> None:
+    permit = CircuitBreaker().acquire()
+    with pytest.raises(TypeError, match="error must be an exception or None, got 'late'"):
+        permit.failure("late")  # type: ignore[arg-type]
+    permit.success()
+
+
+def test_acquire_never_blocks(breaker: CircuitBreaker) -> None:
+    """W5: it raises."""
+    breaker.open()
+    threads_before = threading.active_count()
+    assert attempt(breaker) == "CircuitOpenError"
+    with pytest.raises(CircuitOpenError):
+        breaker.acquire()
+    assert threading.active_count() == threads_before
