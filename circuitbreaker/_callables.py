@@ -27,7 +27,7 @@ def kind_of(function: Callable[..., Any]) -> Kind:
     while isinstance(function, partial):
         function = function.func
     function = getattr(function, "__func__", function)
-    if hasattr(function, "_is_coroutine_mark"):  # perhaps by inspect.markcoroutinefunction
+    if hasattr(function, "_is_coroutine_marker"):  # perhaps by inspect.markcoroutinefunction
         from inspect import iscoroutinefunction
 
         if iscoroutinefunction(function):

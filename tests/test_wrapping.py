@@ -342,10 +342,8 @@ def test_what_binds_goes_on_binding_and_what_does_not_does_not() -> None:
 
     class Holder:
         bound_by_c = circuit(str.upper)
-        not_bound = circuit(functools.partial(succeed, "fine"))
         object = circuit(Service())
 
-    assert Holder.not_bound() == Holder().not_bound() == "fine"
     assert Holder().object("x") == "x"
     assert Holder.__dict__["bound_by_c"].__get__("text", str)() == "TEXT"
     assert Holder.bound_by_c("text") == "TEXT"

@@ -1,0 +1,217 @@
+"""How long to stay open."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from datetime import timedelta
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from circuitbreaker import (
+    CircuitBreaker,
+    CircuitOpenError,
+    ExponentialBackoff,
+    ManualClock,
+    Opening,
+    RetryAfter,
+    Strategy,
+    circuit,
+)
+
+from .support import Boom, attempt, fail, trip
+
+
+def opening(number: int = 1, error: BaseException | None = None, time: float = 0.0) -> Opening:
+    return Opening(number, error, time)
+
+
+def test_exponential_backoff_grows_by_its_factor_up_to_its_maximum() -> None:
+    strategy = ExponentialBackoff(2, factor=3, maximum=100)
+    assert [strategy(opening(number)) for number in range(1, 7)] == [2, 6, 18, 54, 100, 100]
+
+
+@pytest.mark.parametrize("number", [10_000, 10**9])
+@pytest.mark.parametrize("factor", [1.0, 1.0001, 2.0, 1e308])
+def test_it_does_not_overflow(number: int, factor: float) -> None:
+    strategy = ExponentialBackoff(1, factor=factor, maximum=600)
+    assert strategy(opening(number)) == (1 if factor == 1 else pytest.approx(600, rel=1))
+    assert strategy(opening(number)) <= 600
+
+
+def test_ten_thousand_failed_rounds_are_no_trouble(clock: ManualClock) -> None:
+    breaker = CircuitBreaker(failure_threshold=1, reset_timeout=ExponentialBackoff(1), clock=clock)
+    trip(breaker)
+    for _ in range(10_000):
+        clock.advance(600)
+        assert attempt(breaker, fail) == "Boom"
+    assert breaker.metrics().total_failures == 10_001
+
+
+@given(jitter=st.floats(0, 1), number=st.integers(1, 20), seed=st.integers())
+def test_jitter_shortens_by_at_most_its_ratio(jitter: float, number: int, seed: int) -> None:
+    plain = ExponentialBackoff(1, maximum=100)(opening(number))
+    random.seed(seed)
+    drawn = ExponentialBackoff(1, maximum=100, jitter=jitter)(opening(number))
+    assert plain * (1 - jitter) <= drawn <= plain
+    assert drawn > 0
+
+
+def test_jitter_differs_from_period_to_period() -> None:
+    strategy = ExponentialBackoff(10, jitter=0.5)
+    assert len({strategy(opening()) for _ in range(100)}) > 90
+
+
+class TooMany(Exception):
+    """An error with whatever attributes it is given."""
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__("too many")
+        self.__dict__.update(attributes)
+
+
+def with_header(value: Any, name: str = "Retry-After") -> TooMany:
+    return TooMany(response=SimpleNamespace(headers={name: value}))
+
+
+NOON = 1445412480.0  # Wed, 21 Oct 2015 07:28:00 GMT
+
+
+class Hostile:
+    def __getattr__(self, name: str) -> Any:
+        raise RuntimeError(name)
+
+
+@pytest.mark.parametrize(
+    ("error", "seconds"),
+    [
+        (TooMany(retry_after=120), 120),
+        (TooMany(retry_after=1.5), 1.5),
+        (TooMany(retry_after="7"), 7),
+        (TooMany(retry_after=timedelta(minutes=1)), 60),
+        (TooMany(retry_after=None, response=SimpleNamespace(headers={"retry-after": "9"})), 9),
+        (with_header("120"), 120),
+        (with_header(" 120 "), 120),
+        (with_header("1.5"), 1.5),
+        (with_header(b"120"), 120),
+        (with_header(120), 120),
+        (with_header("120", "retry-after"), 120),
+        (with_header("Wed, 21 Oct 2015 07:29:00 GMT"), 60),
+        (with_header("Wednesday, 21-Oct-15 07:29:00 GMT"), 60),
+        (with_header("Wed Oct 21 07:29:00 2015"), 60),
+        (with_header("Wed, 21 Oct 2015 07:29:00 -0000"), 60),
+        (with_header("Wed, 21 Oct 2015 09:29:00 +0200"), 60),
+        (TooMany(headers={"Retry-After": "11"}), 11),
+        (with_header("1" * 300), 600),
+        (with_header("99999999"), 600),
+        (with_header("Fri, 31 Dec 9999 23:59:59 GMT"), 600),
+    ],
+)
+def test_retry_after_does_as_the_failure_says(error: BaseException, seconds: float) -> None:
+    """Both forms of the header, and the attribute; no longer than its maximum."""
+    assert RetryAfter(30)(opening(error=error, time=NOON)) == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        None,
+        Boom(),
+        TooMany(retry_after=0),
+        TooMany(retry_after=-5),
+        TooMany(retry_after=float("nan")),
+        TooMany(retry_after=float("inf")),
+        TooMany(retry_after=True),
+        TooMany(retry_after=object()),
+        TooMany(retry_after=10**400),
+        TooMany(response=None),
+        TooMany(response=SimpleNamespace(headers=None)),
+        TooMany(response=SimpleNamespace(headers=[])),
+        TooMany(response=Hostile()),
+        with_header(""),
+        with_header("soon"),
+        with_header("-5"),
+        with_header("1_000"),
+        with_header("١٢"),
+        with_header("1e3"),
+        with_header("inf"),
+        with_header("1.2.3"),
+        with_header("Wed, 21 Oct 2015 07:27:00 GMT"),
+        with_header("Wed, 99 Oct 2015 07:29:00 GMT"),
+        with_header(b"\xff\xfe"),
+    ],
+)
+def test_nonsense_falls_back(error: BaseException | None) -> None:
+    assert RetryAfter(30)(opening(error=error, time=NOON)) == 30
+
+
+def test_the_fallback_may_be_a_strategy() -> None:
+    strategy = RetryAfter(ExponentialBackoff(5), maximum=timedelta(seconds=60))
+    assert strategy(opening(3)) == 20
+    assert strategy(opening(3, TooMany(retry_after=1000))) == 60
+
+
+def test_a_callable_of_the_users_own_is_told_of_the_opening(clock: ManualClock) -> None:
+    told: list[Opening] = []
+
+    def strategy(told_of: Opening) -> float:
+        told.append(told_of)
+        return 5.0
+
+    breaker = CircuitBreaker(failure_threshold=1, reset_timeout=strategy, clock=clock)
+    trip(breaker)
+    breaker.reset()
+    breaker.open()
+    assert [(each.round, type(each.error).__name__, each.time) for each in told] == [
+        (1, "Boom", 1000.0),
+        (1, "NoneType", 1000.0),
+    ]
+
+
+def test_the_opened_circuit_keeps_no_hold_of_the_error_it_was_told_of(clock: ManualClock) -> None:
+    """O2"""
+    guarded = circuit(failure_threshold=1, reset_timeout=RetryAfter(30), clock=clock)(raise_too_many)
+    with pytest.raises(TooMany):
+        guarded()
+    with pytest.raises(CircuitOpenError) as caught:
+        guarded()
+    assert caught.value.retry_after == 42.0
+
+
+def raise_too_many() -> None:
+    raise TooMany(retry_after=42)
+
+
+async def coroutine_function(told_of: Opening) -> float:
+    return 1.0
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (lambda: ExponentialBackoff(0), ValueError, "initial must be more than 0 seconds and finite, got 0"),
+        (lambda: ExponentialBackoff(1, factor=0.5), ValueError, "factor must be at least 1 and finite, got 0.5"),
+        (lambda: ExponentialBackoff(1, factor="2"), TypeError, "factor must be a number, got '2'"),
+        (lambda: ExponentialBackoff(1, maximum=0.5), ValueError, "maximum must be at least initial, 1: got 0.5"),
+        (lambda: ExponentialBackoff(1, jitter=-0.1), ValueError, "jitter must be at least 0 and finite, got -0.1"),
+        (lambda: ExponentialBackoff(1, jitter=1.1), ValueError, "jitter must be at most 1, got 1.1"),
+        (lambda: RetryAfter(0), ValueError, "fallback must be more than 0 seconds and finite, got 0"),
+        (lambda: RetryAfter(1, maximum=-1), ValueError, "maximum must be more than 0 seconds and finite, got -1"),
+        (lambda: RetryAfter(coroutine_function), TypeError, "fallback must answer at once, got a coroutine function"),
+        (lambda: RetryAfter(ExponentialBackoff), TypeError, "fallback must be a function, got the class"),
+    ],
+)
+def test_wrong_strategies_are_refused_with_name_rule_and_value(
+    make: Callable[[], Strategy], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        make()
+
+
+def test_strategies_show_what_they_are() -> None:
+    assert repr(ExponentialBackoff(1)) == "ExponentialBackoff(initial=1.0, factor=2.0, maximum=600.0, jitter=0.0)"
+    assert repr(RetryAfter(30)) == "RetryAfter(fallback=30 s, maximum=600.0)"

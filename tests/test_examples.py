@@ -1,0 +1,110 @@
+"""Every example runs as its docstring says, ends well, and shows what it is there to show."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import circuitbreaker
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+
+EXPECTED = {  # patterns for whole lines, in the order in which they come
+    "callbacks.py": [
+        r"one ran, one not +closed +1 succeeded, 0 failed, 1 released",
+        r"two failed +open +1 succeeded, 2 failed, 1 released",
+        r"refused: 2 consecutive failures, threshold 2",
+        r"settled twice +closed +2 succeeded, 2 failed, 1 released",
+    ],
+    "classes.py": [
+        r" *database is open: 2 consecutive failures, threshold 2",
+        r" *ada\.charge\.breaker is bob\.charge\.breaker = True, bob\.charge\.breaker\.state = open",
+        r" *30 back to ada; Payments in EUR, USD; Payments\.valid\('4711'\) = True",
+        r" *ada\.balance\(\) = 100, \['empty: open', 'ada: closed'\]",
+    ],
+    "fallback.py": [
+        r" *0 s  rate\('EUR'\) -> ConnectionError\(.*\) +the circuit is open",
+        r" *0 s  rate\('EUR'\) -> 1\.08 +the circuit is open",
+        r" *0 s  rate\('USD'\) -> KeyError\('USD'\) +the circuit is open",
+        r" *60 s  rate\('EUR'\) -> 1\.11 +the circuit is closed",
+    ],
+    "monitoring.py": [
+        r"WARNING shop\.circuits  mail: closed -> open, because 2 consecutive failures, threshold 2",
+        r"INFO +shop\.circuits  mail: a call was rejected, next trial in 0\.\d+ s",
+        r"INFO +shop\.circuits  mail: half_open -> closed, because 1 trial succeeded",
+        r" +total_rejections +1",
+        r" +last_failure +ConnectionError: mail server is down",
+    ],
+    "own_policy.py": [
+        r"\+-\+-\+-\+\+\+\+  stays closed",
+        r"\+-\+-\+-\+-\+\+  opens after 8 calls: a budget of 3 failures is spent",
+        r"FailureBudget\(size=3, seconds=10\) \| ConsecutiveFailures\(threshold=2\)",
+        r"\+\+--\+\+\+\+\+\+  opens after 4 calls: 2 consecutive failures, threshold 2",
+    ],
+    "per_host.py": [
+        r"https://images\.example/cow\.png +not sent: 2 consecutive failures, threshold 2; next trial in 30 s",
+        r"https://prices\.example/today +200 OK",
+        r" +images\.example +open",
+        r" +prices\.example +closed",
+        r"<CircuitBreaker 'fetch\[images\.example\]' closed.*>",
+    ],
+    "quickstart.py": [
+        r" +\d\.\d s  server  works",
+        r" +\d\.\d s  server  fails: .*",
+        r" +\d\.\d s  prices  OPEN because 5 consecutive failures, threshold 5",
+        r" +last failure HTTPError: HTTP Error 503: .*",
+        r" +\d\.\d s  prices  rejects a call in \d+\.\d\d ms and sends nothing; the next trial may go in 1\.\d s",
+        r" +\d\.\d s  server  works again",
+        r" +\d\.\d s  prices  CLOSED because 1 trial succeeded",
+        r" +9\.\d s +prices closed +\d+/\d+/\d+ +search closed +\d+/\d+/\d+ +stock closed +\d+/\d+/\d+",
+        r" +prices  \d+ requests not sent, \d+\.\d s not waited \(.*\)",
+        r" +search  \d+ requests not sent, \d+\.\d s not waited \(.*\)",
+        r" +stock   \d+ requests not sent, \d+\.\d s not waited \(.*\)",
+    ],
+    "testing.py": [
+        r"passed: test_three_failures_make_the_shop_stop_asking_the_bank",
+        r"passed: test_the_shop_asks_again_after_half_a_minute",
+        r"passed: test_a_circuit_that_is_forced_open_keeps_the_shop_from_the_bank",
+        r"passed: test_a_parcel_waits_while_the_circuit_is_open",
+    ],
+}
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in EXAMPLES.glob("*.py")))
+def test_an_example_ends_well_and_shows_its_point(name: str):
+    assert name in EXPECTED, f"say in EXPECTED what {name} is to show"
+    ended = run(name)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert ended.stderr == ""
+    assert "\033" not in ended.stdout  # Colours are for terminals.
+    lines = iter(ended.stdout.splitlines())
+    for pattern in EXPECTED[name]:
+        assert any(re.fullmatch(pattern, line) for line in lines), f"{pattern} is missing in:\n{ended.stdout}"
+
+
+def test_every_expectation_has_its_example():
+    assert {path.name for path in EXAMPLES.glob("*.py")} == EXPECTED.keys()
+
+
+@pytest.mark.parametrize("name", sorted(EXPECTED))
+def test_an_example_says_what_it_shows_and_how_to_run_it(name: str):
+    text = (EXAMPLES / name).read_text(encoding="utf-8")
+    assert re.match(rf'"""[A-Z].*\.\n\n    python examples/{name}\n', text)
+
+
+def run(name: str) -> subprocess.CompletedProcess[str]:
+    package = str(Path(circuitbreaker.__file__).parent.parent)  # the one under test, installed or not
+    path = os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH")]))
+    return subprocess.run(
+        [sys.executable, EXAMPLES / name],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+        env={**os.environ, "PYTHONPATH": path},
+    )
