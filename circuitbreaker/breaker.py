@@ -17,7 +17,7 @@ from .events import CircuitState, EventName, Hold, Metrics
 from .listeners import Listener, check_event, check_listener
 from .options import Options, Settings, merged
 from .permit import Permit
-from .registry import Registry, default_registry, subscribe
+from .registry import Registry, home_of, subscribe
 
 if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
@@ -60,12 +60,8 @@ class CircuitBreaker:
     def __init__(
         self, name: str | None = None, *, registry: Registry | EllipsisType | None = ..., **options: Unpack[Options]
     ) -> None:
-        home = default_registry() if registry is ... else registry
-        if not (name is None or isinstance(name, str)):
-            raise TypeError(f"name must be a string, got {name!r}")
-        if not (home is None or isinstance(home, Registry)):
-            raise TypeError(f"registry must be a Registry or None, got {registry!r}")
-        self._settings = Settings(merged(home.defaults, options) if home else options)
+        home = home_of(registry, name)
+        self._settings = Settings(options if home is None else merged(home.defaults, options))
         self._circuit = Circuit(name or "unnamed", self._settings)
         self._blocks: Blocks[Closed | Permit] = Blocks()
         if self._settings.on_state_change is not None:

@@ -20,7 +20,7 @@ from .breaker import CircuitBreaker
 from .clock import SystemClock
 from .keyed import KeyedBreakers
 from .options import Options, Settings, merged
-from .registry import Registry, default_registry
+from .registry import Registry, home_of
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -89,10 +89,10 @@ def circuit(
             wrong kind.
         ValueError: an option breaks its rule, or the name is taken by a breaker with other options.
     """
-    home = default_registry() if registry is ... else registry
     if isinstance(function, str):
         raise TypeError(f"the name goes by keyword: circuit(name={function!r})")
-    Settings(merged(home.defaults, options) if home else options)
+    home = home_of(registry, name)
+    Settings(options if home is None else merged(home.defaults, options))
     if key is None:
         decorate = partial(_guard_by_one, home, name, options)
     else:
@@ -133,7 +133,7 @@ def _guard_by_key(
             return CircuitBreaker(f"{stem}[{key}]", registry=None, **options)
         return home.create(f"{stem}[{key}]", options)
 
-    breakers = KeyedBreakers(make, home.discard if home else lambda breaker: None, maxsize)
+    breakers = KeyedBreakers(make, (lambda breaker: None) if home is None else home.discard, maxsize)
 
     def choose(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Circuit:
         return breakers.use(key(*args, **kwargs))._circuit

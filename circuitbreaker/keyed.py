@@ -45,17 +45,16 @@ class KeyedBreakers(Mapping[Hashable, CircuitBreaker]):
                 self._breakers.move_to_end(key)
                 return breaker
             breaker = self._breakers[key] = self._make(key)
-            dropped = self._shrink()
-        for each in dropped:
-            self._drop(each)
-        return breaker
+            self._shrink()
+            return breaker
 
-    def _shrink(self) -> list[CircuitBreaker]:
-        """Take out what is too much, the newest excepted, and return it."""
+    def _shrink(self) -> None:
+        """Drop what is too much, the newest excepted."""
         excess = max(0, len(self._breakers) - self.maxsize)
         older = islice(self._breakers.items(), len(self._breakers) - 1)
         idle = (key for key, each in older if each.state is CircuitState.CLOSED and each.hold is None)
-        return [self._breakers.pop(key) for key in list(islice(idle, excess))]
+        for key in list(islice(idle, excess)):
+            self._drop(self._breakers.pop(key))
 
     def __getitem__(self, key: Hashable) -> CircuitBreaker:
         return self._breakers[key]

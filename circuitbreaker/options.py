@@ -130,7 +130,9 @@ class Settings(Value):
     def differences(self, other: Settings) -> str:
         """How `other` differs from this, option by option."""
         mine, theirs = self._fields(), other._fields()
-        return ", ".join(f"{name} {mine[name]!r} and {theirs[name]!r}" for name in mine if mine[name] != theirs[name])
+        return "; ".join(
+            f"{name} {theirs[name]!r} there, {mine[name]!r} here" for name in mine if mine[name] != theirs[name]
+        )
 
 
 def merged(defaults: Options, options: Options) -> Options:

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from functools import partial
 from itertools import chain, count
 from threading import RLock
+from types import EllipsisType
 from typing import TYPE_CHECKING, overload
 from weakref import WeakValueDictionary
 
@@ -163,6 +164,16 @@ _defaults = [registry]
 def default_registry() -> Registry:
     """The registry in force: `registry`, unless another `as_default()`."""
     return _defaults[-1]
+
+
+def home_of(registry: Registry | EllipsisType | None, name: str | None) -> Registry | None:
+    """The registry meant by `registry`, where `...` is the default one; with a check of it and of the name."""
+    home = default_registry() if registry is ... else registry
+    if not (home is None or isinstance(home, Registry)):
+        raise TypeError(f"registry must be a Registry or None, got {registry!r}")
+    if not (name is None or isinstance(name, str)):
+        raise TypeError(f"name must be a string, got {name!r}")
+    return home
 
 
 def get_breaker(name: str) -> CircuitBreaker:

@@ -58,7 +58,7 @@ EXPECTED = {  # patterns for whole lines, in the order in which they come
         r" +\d\.\d s  server  fails: .*",
         r" +\d\.\d s  prices  OPEN because 5 consecutive failures, threshold 5",
         r" +last failure HTTPError: HTTP Error 503: .*",
-        r" +\d\.\d s  prices  rejects a call in \d+\.\d\d ms and sends nothing; the next trial may go in 1\.\d s",
+        r" +\d\.\d s  prices  rejects a call in \d+\.\d\d ms and sends nothing; the next trial may go in \d\.\d s",
         r" +\d\.\d s  server  works again",
         r" +\d\.\d s  prices  CLOSED because 1 trial succeeded",
         r" +9\.\d s +prices closed +\d+/\d+/\d+ +search closed +\d+/\d+/\d+ +stock closed +\d+/\d+/\d+",

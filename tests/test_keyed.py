@@ -1,0 +1,235 @@
+"""One breaker per key."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from circuitbreaker import CircuitOpenError, CircuitState, KeyedBreakers, ManualClock, Registry, circuit
+
+from .support import Boom, frequent_switches, in_threads, succeed, trip
+
+
+def by_host(**options: Any) -> Any:
+    @circuit(key=lambda host, **_: host, name="fetch", failure_threshold=1, **options)
+    def fetch(host: str, *, fails: bool = False) -> str:
+        if fails:
+            raise Boom
+        return host
+
+    return fetch
+
+
+def test_there_is_one_breaker_per_key_made_on_first_use() -> None:
+    fetch = by_host()
+    assert isinstance(fetch.breakers, KeyedBreakers)
+    assert len(fetch.breakers) == 0
+    assert [fetch("a"), fetch("b"), fetch("a")] == ["a", "b", "a"]
+    assert list(fetch.breakers) == ["b", "a"]
+    assert fetch.breakers["a"].metrics().total_successes == 2
+    assert fetch.breakers["a"].name == "fetch[a]"
+    assert "c" not in fetch.breakers
+    with pytest.raises(KeyError):
+        fetch.breakers["c"]
+    assert repr(fetch.breakers) == "<KeyedBreakers, 2 of at most 1024>"
+    assert not hasattr(fetch, "breaker")
+
+
+def test_one_keys_failures_are_not_anothers() -> None:
+    fetch = by_host()
+    with pytest.raises(Boom):
+        fetch("a", fails=True)
+    with pytest.raises(CircuitOpenError, match=r"fetch\[a\]"):
+        fetch("a")
+    assert fetch("b") == "b"
+
+
+def test_keys_that_look_alike_have_breakers_of_their_own() -> None:
+    guarded = circuit(key=lambda value: value, name="same")(succeed)
+    guarded(1)
+    guarded("1")
+    assert [breaker.name for breaker in guarded.breakers.values()] == ["same[1]", "same[1]#2"]
+
+
+def test_the_least_recently_used_closed_breaker_is_dropped() -> None:
+    fetch = by_host(maxsize=2)
+    for host in ("a", "b", "a", "c"):
+        fetch(host)
+    assert list(fetch.breakers) == ["a", "c"]
+
+
+def test_looking_is_not_use() -> None:
+    fetch = by_host(maxsize=2)
+    fetch("a")
+    fetch("b")
+    assert fetch.breakers["a"].state is CircuitState.CLOSED
+    fetch("c")
+    assert list(fetch.breakers) == ["b", "c"]
+
+
+@pytest.mark.parametrize("keep", ["open", "half_open", "force_open", "force_closed", "shadow"])
+def test_one_that_is_open_half_open_or_held_is_never_dropped(clock: ManualClock, keep: str) -> None:
+    """An LRU that drops an open circuit reopens the flood."""
+    fetch = by_host(maxsize=1, clock=clock)
+    fetch("a")
+    breaker = fetch.breakers["a"]
+    if keep == "half_open":
+        trip(breaker)
+        clock.advance(30)
+        trial = breaker.acquire()
+    elif keep == "open":
+        trip(breaker)
+    else:
+        getattr(breaker, keep)()
+    for host in ("b", "c", "d"):
+        fetch(host)
+    assert list(fetch.breakers) == ["a", "d"]
+    assert fetch.breakers["a"] is breaker
+    breaker.reset()
+    fetch("e")
+    assert list(fetch.breakers) == ["e"]
+    if keep == "half_open":
+        trial.success()
+
+
+@given(
+    uses=st.lists(st.tuples(st.integers(0, 9), st.sampled_from(["ok", "fail", "reset"])), max_size=60),
+    size=st.integers(1, 5),
+)
+@settings(deadline=None, max_examples=200)
+def test_it_keeps_what_a_naive_one_would(uses: list[tuple[int, str]], size: int) -> None:
+    with Registry().as_default():
+        fetch = by_host(maxsize=size)
+        order: dict[int, bool] = {}  # the key, and whether its circuit is open; the least recently used first
+        for key, what in uses:
+            if what == "reset":
+                if key in order:
+                    fetch.breakers[key].reset()
+                    order[key] = False
+                continue
+            is_open = order.pop(key, False)
+            is_new = key not in fetch.breakers
+            try:
+                fetch(key, fails=what == "fail")
+            except (Boom, CircuitOpenError):
+                is_open = True
+            while is_new and len(order) >= size and False in order.values():
+                del order[next(each for each in order if not order[each])]
+            order[key] = is_open
+            assert list(fetch.breakers) == list(order)
+
+
+def test_a_dropped_breaker_frees_its_name_while_a_call_is_still_inside(sandbox: Registry) -> None:
+    fetch = by_host(maxsize=1)
+    fetch("a")
+    old = fetch.breakers["a"]
+    permit = old.acquire()
+    fetch("b")
+    fetch("a")
+    assert fetch.breakers["a"] is not old
+    assert sandbox.get("fetch[a]") is fetch.breakers["a"]
+    permit.success()
+    assert old.metrics().total_successes == 2
+
+
+def test_every_kind_of_callable_can_be_guarded_by_key() -> None:
+    key: Callable[[str], str] = lambda value: value  # noqa: E731 - short
+
+    def steps(value: str) -> Iterator[str]:
+        yield value
+
+    class Service:
+        @circuit(key=lambda self, value: value)
+        def method(self, value: str) -> str:
+            return value
+
+        @circuit(key=lambda cls, value: value)
+        @classmethod
+        def of_class(cls, value: str) -> str:
+            return value
+
+        def __call__(self, value: str) -> str:
+            return value
+
+    assert Service().method("a") == Service().of_class("a") == circuit(key=key)(Service())("a") == "a"
+    assert Service.method.breakers["a"].metrics().total_successes == 1
+    assert list(circuit(key=key)(steps)("a")) == ["a"]
+    guarded = circuit(key=key)(Service())
+    guarded("b")
+    assert list(guarded.breakers) == ["b"]
+    assert circuit(key=key)(max)([1, 2].__class__([3])[0:] and "b") == "b"
+
+
+async def test_every_kind_of_async_callable_can_be_guarded_by_key() -> None:
+    async def work(value: str) -> str:
+        return value
+
+    async def steps(value: str) -> AsyncIterator[str]:
+        yield value
+
+    guarded = circuit(key=lambda value: value)(work)
+    guarded_steps = circuit(key=lambda value: value)(steps)
+    assert inspect.iscoroutinefunction(guarded)
+    assert await guarded("a") == "a"
+    assert [each async for each in guarded_steps("a")] == ["a"]
+    assert list(guarded.breakers) == list(guarded_steps.breakers) == ["a"]
+
+
+def test_what_the_key_function_raises_is_the_callers_and_nothing_runs() -> None:
+    ran: list[str] = []
+
+    @circuit(key=lambda value: value["host"])
+    def fetch(value: Any) -> None:
+        ran.append(value)
+
+    with pytest.raises(KeyError):
+        fetch({})
+    with pytest.raises(TypeError, match="unhashable"):
+        fetch({"host": []})
+    assert ran == []
+    assert len(fetch.breakers) == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"maxsize": 0}, ValueError, "maxsize must be at least 1, got 0"),
+        ({"maxsize": 1.5}, TypeError, "maxsize must be a whole number, got 1.5"),
+        ({"key": "host"}, TypeError, "key must be callable, got 'host'"),
+        ({"key": str}, TypeError, "key must be a function, got the class"),
+    ],
+)
+def test_wrong_keys_and_sizes_are_refused(options: dict[str, Any], error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        circuit(**{"key": lambda value: value, **options})
+
+
+def test_threads_that_meet_at_a_new_key_get_one_breaker() -> None:
+    guarded: Any = circuit(key=lambda value: value, maxsize=50)(succeed)
+
+    def work() -> None:
+        for number in range(120):
+            guarded(number % 40)
+
+    with frequent_switches():
+        in_threads(8, work)
+    assert len(guarded.breakers) == 40
+    assert all(breaker.metrics().total_successes == 24 for breaker in guarded.breakers.values())
+
+
+def test_threads_that_fill_it_leave_no_more_than_its_size(sandbox: Registry) -> None:
+    guarded: Any = circuit(key=lambda value: value, maxsize=10)(succeed)
+
+    def work() -> None:
+        for number in range(200):
+            guarded(number % 37)
+
+    with frequent_switches():
+        in_threads(8, work)
+    assert len(guarded.breakers) == 10
+    assert len(sandbox) == 10
