@@ -279,7 +279,7 @@ class Circuit:
         if change is not None and self.listeners.hear("state_change"):
             self.listeners.queue(StateChange(self.name, *change[:3], self.moment(change.at), *change[4:]))
 
-    def renew(self) -> None:
+    def renew(self) -> None:  # pragma: no cover - runs in forked children, where nothing collects
         """In a forked child: nobody here holds the lock, whatever the parent's threads were doing (E9)."""
         self.lock = RLock()
         self.listeners.renew()
@@ -322,7 +322,7 @@ class Circuit:
         if isinstance(period, Closed):
             return f"closed{held}, {run} consecutive failure{'' if run == 1 else 's'}"
         opened = opened_by(period)
-        why = f" since {opened.reason}" if opened else ""
+        why = f" because {opened.reason}" if opened else ""
         return f"{period.state}{held}{why}, next trial in {wait:.3g} s"
 
     # Moments

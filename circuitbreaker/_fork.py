@@ -21,7 +21,7 @@ def renew_in_child(thing: _Renewable) -> None:
     _alive[id(thing)] = thing
 
 
-def _renew_all() -> None:
+def _renew_all() -> None:  # pragma: no cover - runs in forked children, where nothing collects
     for thing in list(_alive.values()):
         thing.renew()
 

@@ -69,6 +69,6 @@ class KeyedBreakers(Mapping[Hashable, CircuitBreaker]):
     def __repr__(self) -> str:
         return f"<KeyedBreakers, {len(self)} of at most {self.maxsize}>"
 
-    def renew(self) -> None:
+    def renew(self) -> None:  # pragma: no cover - runs in forked children, where nothing collects
         """In a forked child: nobody here holds the lock (E9)."""
         self._lock = RLock()

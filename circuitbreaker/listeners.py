@@ -61,8 +61,7 @@ class Listeners:
 
     def queue(self, change: StateChange) -> None:
         """Have a transition told by the next `publish`."""
-        if self.hear("state_change"):
-            self._queue.append(change)
+        self._queue.append(change)
 
     def publish(self) -> None:
         """Tell of the queued transitions, unless a thread is at it; that one then tells of these too."""
@@ -83,7 +82,7 @@ class Listeners:
         finally:
             self._telling.remove(me)
 
-    def renew(self) -> None:
+    def renew(self) -> None:  # pragma: no cover - runs in forked children, where nothing collects
         """In a forked child: the parent tells of what is queued; whoever held the lock is not here (E9)."""
         self._publishing = Lock()
         self._queue = []

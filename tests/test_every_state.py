@@ -117,6 +117,16 @@ def test_a_permit_is_settled_once(first: Callable[[Permit], None], second: Calla
     assert repr(permit) == "<Permit of 'unnamed', settled>"
 
 
+def test_a_permit_that_its_own_predicate_settles_is_settled_once() -> None:
+    """E2: between the look and the leap, somebody else may have settled it."""
+    breaker = CircuitBreaker(failure_threshold=1, is_failure=lambda error: permit.release() or True)  # type: ignore[func-returns-value]
+    permit = breaker.acquire()
+    with pytest.raises(Boom), permit:
+        raise Boom
+    assert breaker.metrics().total_ignored == 1
+    assert breaker.metrics().total_calls == 1
+
+
 def test_a_permit_that_many_threads_settle_is_settled_once() -> None:
     """E2"""
     breaker = CircuitBreaker(failure_threshold=10**9)

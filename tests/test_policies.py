@@ -24,7 +24,7 @@ from circuitbreaker import (
     TripPolicy,
 )
 
-from .support import Boom, attempt, fail, frequent_switches, in_threads, succeed
+from .support import Boom, attempt, fail, frequent_switches, in_threads, succeed, succeed_async
 
 
 class Call(NamedTuple):
@@ -184,6 +184,13 @@ def test_a_success_that_completes_the_minimum_can_trip_it(window: dict[str, Any]
     assert guarded() == "fine"
     assert breaker.state is CircuitState.OPEN
     assert breaker.metrics().reason.startswith("failure rate 50 % of 4 calls")
+
+
+async def test_an_async_success_that_completes_the_minimum_can_trip_it() -> None:
+    breaker = CircuitBreaker(trip=FailureRate(0.5, calls=10, minimum_calls=2))
+    attempt(breaker, fail)
+    assert await breaker(succeed_async)() == "fine"
+    assert breaker.state is CircuitState.OPEN
 
 
 def test_slow_calls_count_when_they_succeed_and_when_they_fail() -> None:

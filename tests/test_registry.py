@@ -198,7 +198,10 @@ def test_a_registry_can_be_swapped_in_for_a_block(sandbox: Registry) -> None:
         attempt(inside, fail)
         assert inside.state is CircuitState.OPEN
         assert list(inner) == [inside]
-        assert "inside" not in circuitbreaker.registry
+        with sandbox.as_default():
+            assert "inside" not in circuitbreaker.registry
+            assert get_breaker("outside") is kept
+        assert get_breaker("inside") is inside
     assert get_breaker("outside") is kept
     with pytest.raises(KeyError):
         get_breaker("inside")

@@ -1,0 +1,26 @@
+"""A table in plain text, printed line by line as the numbers come in."""
+
+from __future__ import annotations
+
+__all__ = ["header", "line"]
+
+_SHAPE = "{:<46}{:>13}{:>13}{:>10}{:>10}  {}"
+
+
+def header(what: str) -> None:
+    """The first line."""
+    _print(what, "floor", "ours", "cost", "goal", "met")
+
+
+def line(what: str, floor: str, ours: str, cost: float, goal: float | None, unit: str) -> None:
+    """One line: the goal is met if `cost`, as printed, is no more."""
+    shown = f"{cost:.2f} {unit}" if cost < 100 else f"{cost:.0f} {unit}"
+    if goal is None:
+        _print(what, floor, ours, shown, "", "")
+    else:
+        met = "yes" if round(cost, 2) <= goal else "NO"
+        _print(what, floor, ours, shown, f"{goal:g} {unit}", met)
+
+
+def _print(*cells: str) -> None:
+    print(_SHAPE.format(*cells).rstrip(), flush=True)

@@ -1,0 +1,110 @@
+"""The house: who imports whom, who changes state, what is exported. Read from the source itself."""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import circuitbreaker
+
+PACKAGE = Path(circuitbreaker.__file__).parent
+MODULES = {path.stem: path for path in sorted(PACKAGE.rglob("*.py"))}
+
+
+def imports(path: Path) -> set[str]:
+    """The top names of all that a module imports, wherever in it; our own with a dot before them."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found.add("." * node.level + (node.module or "").split(".")[0])
+    return found
+
+
+@pytest.mark.parametrize("module", ["engine", "policies", "_periods", "_windows"])
+def test_the_engine_and_the_policies_are_pure(module: str) -> None:
+    """design.md, section 3"""
+    assert not imports(MODULES[module]) & {"time", "threading", "asyncio", "logging", "random", "_thread"}
+
+
+def test_wrapt_is_imported_by_one_module_only() -> None:
+    assert [name for name, path in MODULES.items() if "wrapt" in imports(path)] == ["_proxies"]
+
+
+def test_nothing_but_wrapt_and_the_standard_library_is_imported() -> None:
+    outside = {name for path in MODULES.values() for name in imports(path) if not name.startswith(".")}
+    # typing_extensions is known to every type checker, and imported by type checkers alone.
+    assert outside - set(sys.stdlib_module_names) - {"__future__"} == {"wrapt", "typing_extensions"}
+
+
+@pytest.mark.parametrize("module", ["asyncio", "trio", "anyio"])
+def test_no_module_imports_an_async_library(module: str) -> None:
+    """E8"""
+    assert [name for name, path in MODULES.items() if module in imports(path)] == []
+
+
+def test_one_line_changes_the_state() -> None:
+    lines = re.findall(r"self\.period(?:: \w+)? = .*", MODULES["engine"].read_text())
+    assert lines == ["self.period: Period = Closed(rules.watch())", "self.period = period"]
+
+
+def test_data_flows_one_way() -> None:
+    """decorators -> breaker -> circuit -> engine -> policies: at the top of a module, nobody imports a later one."""
+    order = ["policies", "engine", "_circuit", "breaker", "decorators"]
+    for position, name in enumerate(order):
+        tree = ast.parse(MODULES[name].read_text())
+        top = {node.module for node in tree.body if isinstance(node, ast.ImportFrom) and node.level}
+        assert not top & set(order[position + 1 :]), name
+
+
+def test_importing_the_package_imports_nothing_slow() -> None:
+    code = (
+        "import sys; before = set(sys.modules); import circuitbreaker;"
+        "print(*sorted({name.split('.')[0] for name in set(sys.modules) - before}))"
+    )
+    loaded = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split()
+    assert not {"wrapt", "asyncio", "inspect", "dataclasses", "logging", "random", "email", "socket"} & set(loaded)
+
+
+def test_exported_names_say_where_they_are_found() -> None:
+    assert circuitbreaker.__all__ == sorted(circuitbreaker.__all__)
+    for name in circuitbreaker.__all__:
+        exported = getattr(circuitbreaker, name)
+        if isinstance(exported, type):
+            assert exported.__module__ == "circuitbreaker", name
+
+
+def test_every_module_says_its_rule_first() -> None:
+    for name, path in MODULES.items():
+        assert ast.get_docstring(ast.parse(path.read_text())), name
+
+
+def test_the_versions_agree() -> None:
+    root = PACKAGE.parent
+    if not (root / "pyproject.toml").exists():
+        pytest.skip("the package is installed, and not beside its project file")
+    version = re.search(r'^version = "(.*)"', (root / "pyproject.toml").read_text(), re.MULTILINE)
+    assert version is not None
+    assert version[1] == circuitbreaker.__version__
+    assert f"## {version[1]}" in (root / "CHANGELOG.md").read_text()
+
+
+def test_every_promise_is_cited_by_a_test() -> None:
+    """C1 to M2: each by its number."""
+    cited = "".join(path.read_text() for path in Path(__file__).parent.glob("test_*.py"))
+    last = {"C": 3, "O": 4, "H": 4, "E": 10, "W": 5, "M": 2}
+    promises = [f"{letter}{number}" for letter in last for number in range(1, last[letter] + 1)]
+    assert [promise for promise in promises if not re.search(rf'"""[^"]*\b{promise}\b', cited)] == []
+
+
+def test_the_source_names_no_machine() -> None:
+    home = os.path.expanduser("~")
+    for path in MODULES.values():
+        assert home not in path.read_text() or len(home) < 3
