@@ -144,7 +144,7 @@ class Engine:
         if period is not self.period:
             return None  # The circuit moved on while this call was in flight.
         reason = period.see(Outcome(number, now, False, 0, duration))
-        return self._open(now, reason, None) if reason else None
+        return self._trip(period, now, reason, None)
 
     def succeed(self, trial: Trial, now: float) -> Transition | None:
         """A trial ended in success."""
@@ -168,7 +168,7 @@ class Engine:
         if admission is not self.period:
             return None  # The circuit moved on while this call was in flight.
         reason = admission.fail(now, duration)
-        return self._open(now, reason, error) if reason else None
+        return self._trip(admission, now, reason, error)
 
     def _fail_trial(
         self, trial: Trial, now: float, failure: LastFailure, error: BaseException | None
@@ -233,6 +233,10 @@ class Engine:
         return self.hold is Hold.FORCED_OPEN or self.hold is Hold.FORCED_CLOSED
 
     # Transitions
+
+    def _trip(self, period: Closed, now: float, reason: str | None, error: BaseException | None) -> Transition | None:
+        """Open if there is a reason to, and the policy that gave it did not end the period itself (by `reset()`)."""
+        return self._open(now, reason, error) if reason and period is self.period else None
 
     def _open(self, now: float, reason: str, error: BaseException | None) -> Transition:
         before = self.period.opened.round if isinstance(self.period, HalfOpen) else 0

@@ -241,6 +241,23 @@ def test_a_policy_that_raises_leaves_the_one_beside_it_alone(logged: Callable[[]
     assert breaker.metrics().total_failures == 2
 
 
+def test_a_policy_that_uses_the_breaker_neither_deadlocks_nor_trips_another_period() -> None:
+    """E4, C2: the period that it speaks of has ended when it answers."""
+
+    class Resetting:
+        def watch(self) -> Resetting:
+            return self
+
+        def see(self, outcome: Outcome) -> str | None:
+            breaker.reset()
+            return "too late"
+
+    breaker = CircuitBreaker(trip=Resetting())
+    assert attempt(breaker, fail) == "Boom"
+    assert breaker.state is CircuitState.CLOSED
+    assert breaker.metrics().total_failures == 1
+
+
 def test_a_policy_that_cannot_begin_does_not_trip(logged: Callable[[], list[str]]) -> None:
     """E4"""
     policy = RaisingPolicy(Boom(), in_watch=True)
