@@ -42,8 +42,9 @@ def _ms(seconds: float) -> str:
 
 def by_instructions(quick: bool) -> None:
     """The rows whose cost is all in instructions."""
+    counts = instructions.count(quick)
     table.header("instructions per operation, by callgrind")
-    for row, floor, ours in instructions.count(quick):
+    for row, floor, ours in counts:
         table.line(row.what, f"{floor:.0f}", f"{ours:.0f}", ours / floor, row.goal, "x")
 
 

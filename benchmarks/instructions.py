@@ -25,10 +25,13 @@ _ROOT = Path(__file__).parent.parent
 
 
 def count(quick: bool) -> Iterator[tuple[Row, float, float]]:
-    """Each row, with the instructions per operation of the floor and of ours."""
+    """Each row, with the instructions per operation of the floor and of ours. Exits if there is no valgrind."""
     if shutil.which("valgrind") is None:
         raise SystemExit("benchmarks: instructions are counted by valgrind, and there is none: apt install valgrind")
-    few, many = (1_000, 3_000) if quick else (1_000, 11_000)
+    return _count(*((1_000, 3_000) if quick else (1_000, 11_000)))
+
+
+def _count(few: int, many: int) -> Iterator[tuple[Row, float, float]]:
     _run(_python("sync", "ours", 1))  # leaves compiled modules behind, or a count would have the compiler in it
 
     def per_operation(name: str, side: str) -> float:

@@ -5,11 +5,12 @@ A coroutine and a generator are admitted at their first step, not when they are 
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Generator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from typing import Any
 
 from ._callables import Kind, kind_of
 from ._circuit import Circuit
+from .permit import Permit
 
 __all__ = ["async_generator_function", "call", "generator_function", "run", "run_async"]
 
@@ -20,8 +21,28 @@ Choose = Callable[[Args, Kwargs], Circuit]
 """Which circuit a call belongs to."""
 
 
-def run(circuit: Circuit, function: Function, args: Args, kwargs: Kwargs) -> Any:
-    """Call `function`."""
+def _returned(permit: Permit, result: Any) -> Any:
+    permit.settle(None, result)
+    return result
+
+
+def _returned_or_awaited(permit: Permit, result: Any) -> Any:
+    return _awaited(permit, result) if hasattr(type(result), "__await__") else _returned(permit, result)
+
+
+async def _awaited(permit: Permit, awaitable: Awaitable[Any]) -> Any:
+    try:
+        result = await awaitable
+    except BaseException as error:
+        permit.settle(error)
+        raise
+    return _returned(permit, result)
+
+
+def run(
+    circuit: Circuit, function: Function, args: Args, kwargs: Kwargs, end: Callable[[Permit, Any], Any] = _returned
+) -> Any:
+    """Call `function`, and `end` the call with what it returned."""
     permit = circuit.admit()
     if isinstance(permit, tuple):
         return circuit.refuse(permit, args, kwargs)
@@ -30,8 +51,7 @@ def run(circuit: Circuit, function: Function, args: Args, kwargs: Kwargs) -> Any
     except BaseException as error:
         permit.settle(error)
         raise
-    permit.settle(None, result)
-    return result
+    return end(permit, result)
 
 
 async def run_async(circuit: Circuit, function: Function, args: Args, kwargs: Kwargs) -> Any:
@@ -45,8 +65,7 @@ async def run_async(circuit: Circuit, function: Function, args: Args, kwargs: Kw
     except BaseException as error:
         permit.settle(error)
         raise
-    permit.settle(None, result)
-    return result
+    return _returned(permit, result)
 
 
 def generator_function(choose: Choose, function: Function) -> Callable[..., Generator[Any, Any, Any]]:
@@ -107,7 +126,8 @@ def call(circuit: Circuit, function: Function, args: Args, kwargs: Kwargs) -> An
     """Call `function` once, as its kind asks for."""
     kind = kind_of(function)
     if kind is Kind.PLAIN:
-        return run(circuit, function, args, kwargs)
+        # Perhaps a lambda around a coroutine function: then the call ends when what it returned was awaited.
+        return run(circuit, function, args, kwargs, _returned_or_awaited)
     if kind is Kind.COROUTINE:
         return run_async(circuit, function, args, kwargs)
     steps = generator_function if kind is Kind.GENERATOR else async_generator_function

@@ -110,7 +110,10 @@ class CircuitBreaker:
         return permit
 
     def call(self, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
-        """Call `function` guarded, and return what it returns; for a coroutine function, something to await."""
+        """Call `function` guarded, and return what it returns; for a coroutine function, something to await.
+
+        What a plain function returns is guarded on, if it can be awaited, until it was.
+        """
         result: R = call(self._circuit, any_callable("function", function), args, kwargs)
         return result
 

@@ -74,8 +74,8 @@ def _error_filter(name: str, errors: Any) -> ErrorFilter:
     kinds: Any = errors if isinstance(errors, tuple) else (errors,)  # pyright: ignore[reportUnknownVariableType]
     if all(_is_exception_type(kind) for kind in kinds):
         return cast("ErrorFilter", errors)
-    if isinstance(errors, type | tuple):
-        raise TypeError(f"{name} must be exception types or a predicate, got {errors!r}")
+    if isinstance(errors, type | tuple | list | set | frozenset):
+        raise TypeError(f"{name} must be an exception type, a tuple of them, or a predicate, got {errors!r}")
     return plain_callable(name, errors)
 
 

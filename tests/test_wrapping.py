@@ -200,6 +200,25 @@ def test_calls_through_call() -> None:
     assert breaker.metrics().total_successes == 4
 
 
+async def test_call_guards_what_a_plain_function_gives_until_it_was_awaited() -> None:
+    """W1: `await breaker.call(lambda: fetch(url))` is not a success as soon as it has a coroutine."""
+    breaker = CircuitBreaker(failure_threshold=2, is_failure_result=lambda value: value == "bad")
+
+    async def work(value: str) -> str:
+        if value == "boom":
+            raise Boom
+        return value
+
+    assert await breaker.call(lambda: work("good")) == "good"
+    assert breaker.metrics().total_successes == 1
+    with pytest.raises(Boom):
+        await breaker.call(lambda: work("boom"))
+    assert await breaker.call(lambda: asyncio.ensure_future(work("bad"))) == "bad"
+    assert breaker.state is CircuitState.OPEN
+    with pytest.raises(CircuitOpenError):
+        await breaker.call(lambda: work("good"))
+
+
 def test_several_functions_share_one_breaker() -> None:
     breaker = CircuitBreaker(failure_threshold=2)
     one, other = breaker(fail), breaker(succeed)
