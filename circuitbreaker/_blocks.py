@@ -7,21 +7,20 @@ in which it stands: a frame runs in one thread at a time, and leaves its blocks 
 
 from __future__ import annotations
 
-import contextlib
 from types import FrameType
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 __all__ = ["Blocks"]
 
 E = TypeVar("E")
-_CONTEXTLIB: Any = vars(contextlib)
 
 
 class Blocks(Generic[E]):
-    """The entries of the blocks that are not left yet, by the identity of the frame that each stands in.
+    """The entries of the blocks that are not left yet, by the identity of what each stands in.
 
-    No frame is kept alive. An entry made by hand (`breaker.__enter__()`), or by an `ExitStack` that is closed in
-    another function, leaves from a frame that entered nothing: it takes the latest entry that there is.
+    That is the frame of its `with` statement, found through the `__enter__` of a class that passes it on; or the
+    `ExitStack` that it was given to. Nothing is kept alive. An entry made by hand in one function and left in another
+    stands in nothing: it leaves with the latest entry that there is, and not for certain if there are several.
     """
 
     __slots__ = ("_entries",)
@@ -31,32 +30,35 @@ class Blocks(Generic[E]):
 
     def enter(self, frame: FrameType, entry: E) -> None:
         """Note the entry of a block in `frame`."""
-        if frame.f_globals is _CONTEXTLIB:
-            frame = _outside_contextlib(frame)
-        key = id(frame)
+        key = id(frame) if frame.f_code.co_name not in _PASSING_ON else _place(frame)
         self._entries[key] = (entry, self._entries.get(key))
 
-    def leave(self, frame: FrameType) -> E | None:
-        """The entry of the innermost block in `frame`."""
-        if frame.f_globals is _CONTEXTLIB:
-            frame = _outside_contextlib(frame)
-        key = id(frame)
+    def leave(self, frame: FrameType) -> tuple[E, bool] | None:
+        """The entry of the innermost block in `frame`, and whether it is that for certain."""
+        key = id(frame) if frame.f_code.co_name not in _PASSING_ON else _place(frame)
         stack = self._entries.pop(key, None)
+        certain = stack is not None
         if stack is None:
-            if not self._entries:
+            try:
+                key, stack = self._entries.popitem()
+            except KeyError:
                 return None
-            key, stack = self._entries.popitem()
         entry, outer = stack
         if outer is not None:
             self._entries[key] = outer
-        return entry
+        return entry, certain or not self._entries
 
 
-def _outside_contextlib(frame: FrameType) -> FrameType:
-    """The frame that an `ExitStack` works for: the one in which the stack's own block stands."""
-    while frame.f_globals is _CONTEXTLIB and frame.f_back is not None:
-        frame = frame.f_back
-    return frame
+def _place(frame: FrameType) -> int:
+    """Where the block stands on whose behalf `frame` runs."""
+    place: FrameType | None = frame
+    while place is not None and place.f_code.co_name in _PASSING_ON:
+        callbacks = getattr(place.f_locals.get("self"), "_exit_callbacks", None)
+        if callbacks is not None:
+            return id(callbacks)  # An ExitStack, known by what pop_all() hands on.
+        place = place.f_back
+    return id(place)
 
 
+_PASSING_ON = {"__enter__", "__exit__", "__aenter__", "__aexit__", "enter_context", "enter_async_context"}
 _Stack = tuple[E, "_Stack[E] | None"]

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from enum import Enum
 from functools import partial
+from types import MethodType
 from typing import Any
 
-__all__ = ["Kind", "any_callable", "kind_of", "plain_callable"]
+__all__ = ["Kind", "any_callable", "is_awaitable", "kind_of", "plain_callable"]
 
-# inspect.CO_GENERATOR, CO_COROUTINE and CO_ASYNC_GENERATOR
-_GENERATOR, _COROUTINE, _ASYNC_GENERATOR = 0x20, 0x80, 0x200
+# inspect.CO_GENERATOR, CO_COROUTINE, CO_ITERABLE_COROUTINE (by types.coroutine) and CO_ASYNC_GENERATOR
+_GENERATOR, _COROUTINE, _ITERABLE_COROUTINE, _ASYNC_GENERATOR = 0x20, 0x80, 0x100, 0x200
 
 
 class Kind(Enum):
@@ -26,19 +27,26 @@ def kind_of(function: Callable[..., Any]) -> Kind:
     """The kind of `function`, looking into partials, bound methods and objects with `__call__`."""
     while isinstance(function, partial):
         function = function.func
-    function = getattr(function, "__func__", function)
+    function = function.__func__ if isinstance(function, MethodType) else function
     if hasattr(function, "_is_coroutine_marker"):  # perhaps by inspect.markcoroutinefunction
         from inspect import iscoroutinefunction
 
         if iscoroutinefunction(function):
             return Kind.COROUTINE
-    code = getattr(function, "__code__", None) or getattr(type(function).__call__, "__code__", None)
-    flags = code.co_flags if code is not None else 0
-    if flags & _COROUTINE:
+    code = getattr(function, "__code__", None) or getattr(function.__class__.__call__, "__code__", None)
+    flags = getattr(code, "co_flags", 0)
+    if not isinstance(flags, int):  # of an object that claims to have every attribute
+        return Kind.PLAIN
+    if flags & (_COROUTINE | _ITERABLE_COROUTINE):
         return Kind.COROUTINE
     if flags & _GENERATOR:
         return Kind.GENERATOR
     return Kind.ASYNC_GENERATOR if flags & _ASYNC_GENERATOR else Kind.PLAIN
+
+
+def is_awaitable(value: object) -> bool:
+    """Whether `value` can be awaited, asked of its type: an instance may claim to have any attribute."""
+    return hasattr(type(value), "__await__")
 
 
 def plain_callable(name: str, value: Any) -> Callable[..., Any]:
@@ -53,7 +61,7 @@ def any_callable(name: str, value: Any) -> Callable[..., Any]:
     """`value` if it is a function of any kind, or an object that can be called; not a class."""
     if isinstance(value, type):
         raise TypeError(f"{name} must be a function, got the class {value!r}")
-    if hasattr(value, "__await__"):
+    if is_awaitable(value):
         raise TypeError(f"{name} must be a function, got something already called: {value!r}")
     if not callable(value):
         raise TypeError(f"{name} must be callable, got {value!r}")

@@ -1,7 +1,7 @@
 """A lock, a clock and listeners around the engine: what every way into a breaker goes through.
 
 The way of a call: `admit` hands out a permit; the call runs, with nothing held; the permit settles by one of `succeed`,
-`fail` and `ignore`, with the lock held for the engine's arithmetic only; then listeners are told. A call that finds a
+`fail` and `ignore`, one change of the engine at a time; then listeners are told. A call that finds a
 closed period that does not ask may join it without a permit, and settles by the same three.
 """
 
@@ -11,12 +11,12 @@ import math
 import time
 from collections.abc import Callable
 from datetime import datetime, timezone
-from threading import RLock
 from typing import Any
 
 from ._fork import renew_in_child
 from ._own_code import OwnCode
 from ._periods import Admission, Closed, Open, Trial, opened_by
+from ._serial import Serial
 from ._windows import SparseWatch
 from .backoff import Opening, draw
 from .clock import SystemClock
@@ -73,10 +73,10 @@ class Circuit:
         "engine",
         "fallback",
         "listeners",
-        "lock",
         "name",
         "outcomes",
         "run",
+        "serial",
     )
 
     def __init__(self, name: str, settings: Settings) -> None:
@@ -86,12 +86,13 @@ class Circuit:
         self.outcomes = settings.outcomes
         self.fallback = settings.fallback
         self.run = OwnCode(name)
-        self.lock = RLock()  # re-entrant: a signal handler may come here while its thread holds the lock
+        self.serial = Serial()
         self.engine = Engine(_Rules(settings, self.run))
         self.listeners = Listeners(self.run)
         self._last_success = (-math.inf, datetime.min)  # a moment of the monotonic clock, and the same as a date
         self.dropped: list[Admission] = []  # from permits that nobody settled
         renew_in_child(self)
+        self.run.log()
 
     def now(self) -> float:
         """The monotonic clock. The system's is asked without the detour through `SystemClock`, in half the time."""
@@ -107,40 +108,43 @@ class Circuit:
         period = self.engine.joinable
         if period is not None:
             return Permit(self, period, now)
-        refusal = self.engine.refusal(now)
-        if refusal is not None:
-            return self._refused(refusal)
-        return self._admit_half_open(now)
+        admitted = self.engine.refusal(now) or self._admit_half_open(now)
+        if not isinstance(admitted, tuple):
+            return self._permit_for(admitted, now)
+        beside = self.engine.shadowed
+        if beside is None:
+            self.engine.rejections.add()
+            self._tell_of(admitted, shadow=False)
+            return admitted
+        self.serial.run(self.engine.count_shadow_rejection)
+        self._tell_of(admitted, shadow=True)
+        return Permit(self, beside, now)
 
-    def _admit_half_open(self, now: float) -> Permit | Refusal:
-        with self.lock:
-            admitted, change = self.engine.admit(now)
-            admission = self.engine.admit_all_the_same() if isinstance(admitted, tuple) else admitted
-            self._queue(change)
-        if isinstance(admitted, tuple):
-            if admission is None:
-                return self._refused(admitted)
-            self._tell_of(admitted, shadow=True)
-        assert admission is not None
+    def _admit_half_open(self, now: float) -> Admission | Refusal:
+        # Inside a change of this circuit there is no waiting for one's turn: no trial for such a call.
+        return self.serial.run(self._apply_admit, now) or (self.engine.period, self.engine.wait(now), self.engine.hold)
+
+    def _apply_admit(self, now: float) -> Admission | Refusal:
+        admitted, change = self.engine.admit(now)
+        self._queue(change)
+        return admitted
+
+    def _permit_for(self, admission: Admission, now: float) -> Permit:
         permit = Permit(self, admission, now)
         try:
-            self.listeners.publish()
+            self.tell_the_rest()
         except BaseException:  # an interrupt: the call will not take place
             permit.release()
             raise
         return permit
 
-    def _refused(self, refusal: Refusal) -> Refusal:
-        self.engine.rejections.add()
-        if self.listeners.any:
-            self._tell_of(refusal, shadow=False)
-        return refusal
-
     def _tell_of(self, refusal: Refusal, shadow: bool) -> None:
-        period, retry_after, _ = refusal
-        opened = opened_by(period)
-        reason = opened.reason if opened else ""
-        self.listeners.tell("rejected", CallRejected, self.name, period.state, retry_after, reason, shadow)
+        if self.listeners.any and not self.serial.inside:
+            period, retry_after, _ = refusal
+            opened = opened_by(period)
+            reason = opened.reason if opened else ""
+            self.listeners.tell("rejected", CallRejected, self.name, period.state, retry_after, reason, shadow)
+            self.tell_the_rest()
 
     def refuse(self, refusal: Refusal, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """What a refused call returns in place of its own result: what the fallback does, or the error is raised."""
@@ -153,14 +157,21 @@ class Circuit:
         period, retry_after, hold = refusal
         opened = opened_by(period)
         if opened is None:
-            return CircuitOpenError(self.name, period.state, retry_after, hold=hold)
+            return CircuitOpenError(self.name, period.state, retry_after, "", None, None, hold, id(self))
         since = opened.moment or self.opened_at(opened)
-        return CircuitOpenError(self.name, period.state, retry_after, opened.reason, since, opened.last_failure, hold)
+        return CircuitOpenError(
+            self.name, period.state, retry_after, opened.reason, since, opened.last_failure, hold, id(self)
+        )
 
     # How a call ends
 
     def judge(self, error: BaseException | None, result: object) -> Verdict:
-        """The verdict on a call that raised `error` or returned `result`; failure if a predicate cannot tell (E4)."""
+        """The verdict on a call that raised `error` or returned `result`; failure if a predicate cannot tell (E4).
+
+        A refusal by this very circuit, of a call within the call, says nothing about the dependency.
+        """
+        if isinstance(error, CircuitOpenError) and error.source == id(self):
+            return Verdict.IGNORED
         if error is not None:
             return self.run("is_failure or ignore", Verdict.FAILURE, self.outcomes.of_error, error)
         if result is NO_RESULT or self.outcomes.is_failure_result is None:
@@ -194,11 +205,10 @@ class Circuit:
         elif verdict is Verdict.FAILURE:
             self._fail(admission, now, duration, error, result)
         else:
-            with self.lock:
-                self.engine.release(admission)
-        if started is not None:
+            self.serial.run(self.engine.release, admission)
+        if started is not None and not self.serial.inside:
             self._tell_of_end(verdict, duration, error)
-        self.listeners.publish()
+        self.tell_the_rest()
 
     def _tell_of_end(self, verdict: Verdict, duration: float, error: BaseException | None) -> None:
         if verdict is Verdict.SUCCESS:
@@ -211,13 +221,11 @@ class Circuit:
     def succeed(self, admission: Admission, now: float, duration: float = 0.0) -> None:
         """Take a success in: without the lock, unless it is a trial's or the policy wants to see it."""
         if isinstance(admission, Trial):
-            with self.lock:
-                self._queue(self.engine.succeed(admission, now))
+            self.serial.run(self._apply, self.engine.succeed, admission, now)
             return
         admission.last_success = now
         if duration > admission.slow:
-            with self.lock:  # around the number too: slow calls must come to the policy in their order
-                self._queue(self.engine.look(admission, admission.take(), now, duration))
+            self.serial.run(self._look_at_slow, admission, now, duration)
             return
         number = admission.take()
         if number >= admission.due or now >= admission.wake:
@@ -225,16 +233,18 @@ class Circuit:
 
     def look(self, period: Closed, number: int, now: float) -> None:
         """Show the policy a success that it wants to see, or count one that came late."""
-        with self.lock:
-            self._queue(self.engine.look(period, number, now, 0.0))
-        self.listeners.publish()
+        self.serial.run(self._apply, self.engine.look, period, number, now, 0.0)
+        self.tell_the_rest()
+
+    def _look_at_slow(self, period: Closed, now: float, duration: float) -> None:
+        # Its number is taken under the lock: slow calls must come to the policy in their order.
+        self._apply(self.engine.look, period, period.take(), now, duration)
 
     def _fail(
         self, admission: Admission, now: float, duration: float, error: BaseException | None, result: object
     ) -> None:
         failure = self._sum_up(error, result)
-        with self.lock:
-            self._queue(self.engine.fail(admission, now, duration, failure, error))
+        self.serial.run(self._apply, self.engine.fail, admission, now, duration, failure, error)
 
     def _sum_up(self, error: BaseException | None, result: object) -> LastFailure:
         at = utc(self.clock.time())
@@ -247,41 +257,49 @@ class Circuit:
 
     def control(self, change: Callable[[float], Transition | None]) -> None:
         """Have a method of the engine's change the state, and tell of it."""
-        now = self.now()
-        with self.lock:
-            self._queue(change(now))
-        self.listeners.publish()
+        self.serial.run(self._apply, change, self.now())
+        self.tell_the_rest()
 
     def hold(self, hold: Hold) -> None:
         """Hold the circuit until it is reset."""
-        with self.lock:
-            self.engine.force(hold)
+        self.serial.run(self.engine.force, hold)
 
     def listen(self, event: EventName, listener: Listener, token: object) -> None:
         """Let `listener` hear of `event` until `unlisten(token)`."""
-        with self.lock:
-            self.listeners.add(event, listener, token)
-            self.engine.time_calls(self.listeners.time_calls)
+        self.serial.run(self._apply_listen, self.listeners.add, event, listener, token)
 
     def unlisten(self, token: object) -> None:
         """Undo `listen(..., token)`."""
-        with self.lock:
-            self.listeners.remove(token)
-            self.engine.time_calls(self.listeners.time_calls)
+        self.serial.run(self._apply_listen, self.listeners.remove, token)
+
+    def _apply_listen(self, change: Callable[..., None], *args: object) -> None:
+        change(*args)
+        self.engine.time_calls(self.listeners.time_calls)
 
     def collect_dropped(self) -> None:
         """Take back what permits that nobody settled have left."""
-        with self.lock:
-            while self.dropped:
-                self.engine.release(self.dropped.pop())
+        self.serial.run(self._apply_dropped)
+
+    def _apply_dropped(self) -> None:
+        while self.dropped:
+            self.engine.release(self.dropped.pop())
+
+    def _apply(self, change: Callable[..., Transition | None], *args: object) -> None:
+        self._queue(change(*args))
 
     def _queue(self, change: Transition | None) -> None:
         if change is not None and self.listeners.hear("state_change"):
             self.listeners.queue(StateChange(self.name, *change[:3], self.moment(change.at), *change[4:]))
 
+    def tell_the_rest(self) -> None:
+        """Tell of the transitions, and log what the user's own code raised, once no lock is held."""
+        if not self.serial.inside:
+            self.listeners.publish()
+            self.run.log()
+
     def renew(self) -> None:  # pragma: no cover - runs in forked children, where nothing collects
         """In a forked child: nobody here holds the lock, whatever the parent's threads were doing (E9)."""
-        self.lock = RLock()
+        self.serial = Serial()
         self.listeners.renew()
 
     # What can be read of it
@@ -290,7 +308,7 @@ class Circuit:
         """The numbers, all of one moment."""
         now = self.now()
         self.collect_dropped()
-        with self.lock:
+        with self.serial.lock:
             engine = self.engine
             opened = opened_by(engine.period)
             next_attempt, last_success = engine.next_attempt(now), engine.last_success_at
@@ -315,7 +333,7 @@ class Circuit:
     def summary(self) -> str:
         """State, hold, and what matters in that state, for a `repr`."""
         now = self.now()
-        with self.lock:
+        with self.serial.lock:
             period, hold, run = self.engine.period, self.engine.hold, self.engine.failure_run
             wait = self.engine.wait(now)
         held = f", held by {hold}" if hold else ""
@@ -345,12 +363,14 @@ class Circuit:
 
 
 def utc(seconds: float) -> datetime:
-    """`seconds` since 1970 as a datetime, the last one there is for what lies beyond it."""
+    """`seconds` since 1970 as a datetime, the nearest that there is for what lies beyond the calendar."""
     try:
         return datetime.fromtimestamp(seconds, timezone.utc)
     except (OverflowError, ValueError, OSError):
-        return datetime.max.replace(tzinfo=timezone.utc)
+        end = datetime.max if seconds > 0 else datetime.min
+        return end.replace(tzinfo=timezone.utc)
 
 
 def _shorten(text: str, most: int = 200) -> str:
+    text = str.__str__(text)  # A subclass might hold the error itself.
     return text if len(text) <= most else f"{text[: most - 3]}..."

@@ -1,7 +1,7 @@
 """Running the user's own code: predicates, policies, strategies, listeners.
 
 What they raise is logged with the breaker's name and goes no further (E4). Only `KeyboardInterrupt` does: it is the
-user at the keyboard, not the code.
+user at the keyboard, not the code. It is logged later, when no lock is held, for a logging handler may use the breaker.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ T = TypeVar("T")
 class OwnCode:
     """Runs the user's own code on behalf of the breaker called `name`."""
 
-    __slots__ = ("_name",)
+    __slots__ = ("_name", "_raised")
 
     def __init__(self, name: str) -> None:
         self._name = name
+        self._raised: list[tuple[str, BaseException]] = []
 
     def __call__(self, what: str, default: T, function: Callable[..., T], *args: Any) -> T:
         """What `function(*args)` returns, or `default` if it raises."""
@@ -29,11 +30,13 @@ class OwnCode:
         except KeyboardInterrupt:
             raise
         except BaseException as error:
-            _log(self._name, what, error)
+            self._raised.append((what, error))
             return default
 
+    def log(self) -> None:
+        """Log what was raised since the last time. Called with no lock held."""
+        while self._raised:
+            from logging import getLogger  # Most programs have imported it, and the others need not pay for it.
 
-def _log(name: str, what: str, error: BaseException) -> None:
-    from logging import getLogger  # An import that most programs have made, and that the others need not pay for.
-
-    getLogger("circuitbreaker").error("circuit %r: its %s raised", name, what, exc_info=error)
+            what, error = self._raised.pop(0)
+            getLogger("circuitbreaker").error("circuit %r: its %s raised", self._name, what, exc_info=error)

@@ -157,7 +157,8 @@ class HalfOpen:
         return 0.0 if self._free() else max(0.0, self._oldest().deadline - now)
 
     def _free(self) -> bool:
-        return self.finished + len(self._trials) < self._attempts
+        # With no trial out there is none to wait for: then an attempt is free whatever was counted.
+        return not self._trials or self.finished + len(self._trials) < self._attempts
 
     def _oldest(self) -> Trial:
         return next(iter(self._trials))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import wrapt
 
-from .registry import get_breaker
+from .registry import default_registry, get_breaker
 
 if TYPE_CHECKING:
     from .breaker import CircuitBreaker
@@ -33,7 +33,7 @@ class _GuardedObject(_Proxy):  # type: ignore[misc]  # Any is what a proxy of an
         self._self_guarded = guarded
         self._self_wrap = wrap
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         return self._self_guarded(*args, **kwargs)
 
     def __get__(self, instance: object, owner: type | None = None) -> Any:
@@ -69,7 +69,10 @@ class GuardedObject(_GuardedObject):
         return self._self_breaker
 
     def __reduce__(self) -> Any:
-        return _rebuild, (self.__wrapped__, self._self_breaker.name)
+        breaker = self._self_breaker
+        if breaker.name not in default_registry() or get_breaker(breaker.name) is not breaker:
+            raise TypeError(f"cannot pickle {self.__wrapped__!r}: the default registry does not know {breaker!r}")
+        return _rebuild, (self.__wrapped__, breaker.name)
 
 
 def _rebuild(wrapped: Callable[..., Any], name: str) -> Any:

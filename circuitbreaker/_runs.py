@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from typing import Any
 
-from ._callables import Kind, kind_of
+from ._callables import Kind, is_awaitable, kind_of
 from ._circuit import Circuit
 from .permit import Permit
 
@@ -27,7 +27,7 @@ def _returned(permit: Permit, result: Any) -> Any:
 
 
 def _returned_or_awaited(permit: Permit, result: Any) -> Any:
-    return _awaited(permit, result) if hasattr(type(result), "__await__") else _returned(permit, result)
+    return _awaited(permit, result) if is_awaitable(result) else _returned(permit, result)
 
 
 async def _awaited(permit: Permit, awaitable: Awaitable[Any]) -> Any:
@@ -59,7 +59,7 @@ async def run_async(circuit: Circuit, function: Function, args: Args, kwargs: Kw
     permit = circuit.admit()
     if isinstance(permit, tuple):
         result = circuit.refuse(permit, args, kwargs)
-        return await result if hasattr(result, "__await__") else result
+        return await result if is_awaitable(result) else result
     try:
         result = await function(*args, **kwargs)
     except BaseException as error:
@@ -109,7 +109,8 @@ def async_generator_function(choose: Choose, function: Function) -> Callable[...
                     break
                 try:
                     step = steps.asend((yield item))
-                except GeneratorExit:
+                except GeneratorExit as stop:
+                    permit.settle(stop)  # first, for a loop that shuts down may be closing `steps` already
                     await steps.aclose()
                     raise
                 except BaseException as error:

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-import math
+import sys
 from datetime import timedelta
 from typing import Any, ClassVar
 
@@ -72,7 +72,7 @@ def at_least(name: str, value: Any, least: float) -> float:
     """`value` if it is a finite number from `least`."""
     if not _is_number(value):
         raise TypeError(f"{name} must be a number, got {value!r}")
-    if not least <= value < math.inf:
+    if not least <= value <= sys.float_info.max:
         raise ValueError(f"{name} must be at least {least:g} and finite, got {value!r}")
     return float(value)
 
@@ -92,6 +92,6 @@ def seconds(name: str, value: Any) -> float:
         value = value.total_seconds()
     if not _is_number(value):
         raise TypeError(f"{name} must be a number of seconds or a timedelta, got {value!r}")
-    if not 0 < value < math.inf:
+    if not 0 < value <= sys.float_info.max:
         raise ValueError(f"{name} must be more than 0 seconds and finite, got {value!r}")
     return float(value)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from datetime import timedelta, timezone
 from typing import Any, NamedTuple
 
-from ._callables import plain_callable
+from ._callables import is_awaitable, plain_callable
 from ._own_code import OwnCode
 from ._values import Value, at_least, seconds
 
@@ -120,22 +120,28 @@ class RetryAfter(Value):
 
 
 def _asked_by(error: BaseException | None, now: float) -> float | None:
-    """The seconds that `error` asks for, if that is a positive number. Never raises, whatever `error` is."""
-    try:
-        asked = _delay(getattr(error, "retry_after", None), now)
-        if asked is None:
-            asked = _delay(_header(getattr(error, "response", None)) or _header(error), now)
-    except Exception:
-        return None
-    return asked if asked is not None and 0 < asked < math.inf else None
+    """The seconds that `error` asks for, by the first of three ways that gives a positive number."""
+    for ask in (_attribute, _header_of_response, _header):
+        try:
+            asked = _delay(ask(error), now)
+        except Exception:
+            continue  # Whatever the error's own code raises: it does not ask in this way.
+        if asked is not None and 0 < asked < math.inf:
+            return asked
+    return None
+
+
+def _attribute(error: Any) -> Any:
+    return error.retry_after
+
+
+def _header_of_response(error: Any) -> Any:
+    return _header(error.response)
 
 
 def _header(response: Any) -> Any:
-    headers = getattr(response, "headers", None)
-    if headers is None:
-        return None
-    value = headers.get("Retry-After")
-    return headers.get("retry-after") if value is None else value
+    value = response.headers.get("Retry-After")
+    return response.headers.get("retry-after") if value is None else value
 
 
 def _delay(value: Any, now: float) -> float | None:
@@ -162,7 +168,7 @@ def _until(date: str, now: float) -> float:
 
 def as_strategy(name: str, value: float | timedelta | Strategy) -> Strategy:
     """`value`, a number of seconds, a `timedelta` or a strategy, as a strategy."""
-    if callable(value) or hasattr(value, "__await__"):
+    if callable(value) or is_awaitable(value):
         return plain_callable(name, value)
     return Constant(name, value)
 

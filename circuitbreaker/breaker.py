@@ -62,7 +62,7 @@ class CircuitBreaker:
     ) -> None:
         home = home_of(registry, name)
         self._settings = Settings(options if home is None else merged(home.defaults, options))
-        self._circuit = Circuit(name or "unnamed", self._settings)
+        self._circuit = Circuit("unnamed" if name is None else name, self._settings)
         self._blocks: Blocks[Closed | Permit] = Blocks()
         if self._settings.on_state_change is not None:
             self.on("state_change", self._settings.on_state_change)
@@ -80,11 +80,7 @@ class CircuitBreaker:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        entry = self._blocks.leave(_getframe(1))
-        if error is None and type(entry) is Closed:
-            self._circuit.succeed(entry, self._circuit.now())  # as _leave would, two calls sooner
-        else:
-            self._leave(entry, error)
+        self._leave(self._blocks.leave(_getframe(1)), error)
 
     async def __aenter__(self) -> Self:
         period: Any = self._circuit.engine.period
@@ -96,11 +92,16 @@ class CircuitBreaker:
     ) -> None:
         self._leave(self._blocks.leave(_getframe(1)), error)
 
-    def _leave(self, entry: Closed | Permit | None, error: BaseException | None) -> None:
-        if isinstance(entry, Permit):
-            entry.settle(error)
-        elif entry is not None:
+    def _leave(self, left: tuple[Closed | Permit, bool] | None, error: BaseException | None) -> None:
+        if left is None:
+            return  # an exit that no entry belongs to
+        entry, certain = left
+        if isinstance(entry, Closed):
             self._circuit.settle_joined(entry, error)
+        elif certain:
+            entry.settle(error)
+        else:
+            entry.release()  # It may be another block's trial, and then this block's end says nothing of it.
 
     def acquire(self) -> Permit:
         """Admit one call, or raise `CircuitOpenError`. Never blocks. Settle the permit when the call has ended."""

@@ -33,6 +33,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 S = TypeVar("S")
 Function = Callable[..., Any]
+_MAXSIZE = 1024
 
 
 @overload  # A staticmethod is a callable too; the first overload that fits is taken.
@@ -48,7 +49,7 @@ def circuit(function: Callable[P, R], /) -> Guarded[P, R]: ...
 def circuit(
     *,
     key: Callable[..., Hashable],
-    maxsize: int = 1024,
+    maxsize: int = _MAXSIZE,
     name: str | None = None,
     registry: Registry | EllipsisType | None = ...,
     **options: Unpack[Options],
@@ -62,7 +63,7 @@ def circuit(
     /,
     *,
     key: Callable[..., Hashable] | None = None,
-    maxsize: int = 1024,
+    maxsize: int = _MAXSIZE,
     name: str | None = None,
     registry: Registry | EllipsisType | None = ...,
     **options: Unpack[Options],
@@ -92,12 +93,14 @@ def circuit(
     if isinstance(function, str):
         raise TypeError(f"the name goes by keyword: circuit(name={function!r})")
     home = home_of(registry, name)
-    Settings(options if home is None else merged(home.defaults, options))
-    if key is None:
+    settings = Settings(options if home is None else merged(home.defaults, options))
+    if key is not None:
+        positive_count("maxsize", maxsize)
+        decorate = partial(_guard_by_key, home, name, options, settings, plain_callable("key", key), maxsize)
+    elif maxsize == _MAXSIZE:
         decorate = partial(_guard_by_one, home, name, options)
     else:
-        positive_count("maxsize", maxsize)
-        decorate = partial(_guard_by_key, home, name, options, plain_callable("key", key), maxsize)
+        raise TypeError(f"maxsize goes with key, got maxsize={maxsize!r} alone")
     return partial(_decorate, decorate) if function is ... else _decorate(decorate, function)
 
 
@@ -122,6 +125,7 @@ def _guard_by_key(
     home: Registry | None,
     name: str | None,
     options: Options,
+    settings: Settings,
     key: Callable[..., Hashable],
     maxsize: int,
     function: Function,
@@ -134,25 +138,27 @@ def _guard_by_key(
         return home.create(f"{stem}[{key}]", options)
 
     breakers = KeyedBreakers(make, (lambda breaker: None) if home is None else home.discard, maxsize)
+    _check_fallback(settings.fallback, function)
 
     def choose(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Circuit:
         return breakers.use(key(*args, **kwargs))._circuit
 
-    def wrap(function: Function) -> Any:
-        guarded = _guarded_by_choice(choose, function)
-        if isinstance(function, FunctionType):
-            return _like(function, guarded, breakers=breakers)
-        from ._proxies import GuardedObjectByKey
+    return _wrap_by_key(choose, breakers, function)
 
-        return GuardedObjectByKey(function, guarded, wrap, breakers)
 
-    return wrap(function)
+def _wrap_by_key(choose: Choose, breakers: KeyedBreakers, function: Function) -> Any:
+    guarded = _guarded_by_choice(choose, function)
+    if type(function) is FunctionType:
+        return _like(function, guarded, breakers=breakers)
+    from ._proxies import GuardedObjectByKey
+
+    return GuardedObjectByKey(function, guarded, partial(_wrap_by_key, choose, breakers), breakers)
 
 
 def guard(breaker: CircuitBreaker, function: Function) -> Any:
     """`function`, guarded by `breaker`."""
     circuit = breaker._circuit
-    _check_fallback(circuit, any_callable("what a breaker guards", function))
+    _check_fallback(circuit.fallback, any_callable("what a breaker guards", function))
     kind = kind_of(function)
     if kind is Kind.PLAIN:
         guarded = _guarded_function(circuit, function)
@@ -160,7 +166,7 @@ def guard(breaker: CircuitBreaker, function: Function) -> Any:
         guarded = _guarded_coroutine_function(circuit, function)
     else:
         guarded = _guarded_by_choice(lambda args, kwargs: circuit, function)
-    if isinstance(function, FunctionType):
+    if type(function) is FunctionType:
         return _like(function, guarded, breaker=breaker)
     from ._proxies import GuardedObject
 
@@ -178,16 +184,16 @@ def _name_of(function: Function) -> str:
     """Module and qualified name, of the type if the object itself has none."""
     while isinstance(function, partial):
         function = function.func
-    named = function if hasattr(function, "__qualname__") else type(function)
+    named = function if isinstance(getattr(function, "__qualname__", None), str) else type(function)
     module = getattr(named, "__module__", None)
     return f"{module}.{named.__qualname__}" if module else named.__qualname__
 
 
-def _check_fallback(circuit: Circuit, function: Function) -> None:
-    if circuit.fallback is not None and kind_of(function) is Kind.PLAIN and kind_of(circuit.fallback) is not Kind.PLAIN:
+def _check_fallback(fallback: Function | None, function: Function) -> None:
+    if fallback is not None and kind_of(function) is Kind.PLAIN and kind_of(fallback) is not Kind.PLAIN:
         raise TypeError(
             f"fallback of the plain function {function!r} must be a plain function, "
-            f"got {kind_of(circuit.fallback).value}: {circuit.fallback!r}"
+            f"got {kind_of(fallback).value}: {fallback!r}"
         )
 
 

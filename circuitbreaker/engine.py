@@ -89,43 +89,38 @@ class Engine:
 
     @property
     def joinable(self) -> Closed | None:
-        """The closed period that a call may join just so. Needs no lock: joining changes nothing."""
-        period = self.period
-        return period if isinstance(period, Closed) and self.hold is not Hold.FORCED_OPEN else None
+        """The period that a call may join just so. Needs no lock: joining changes nothing."""
+        period, hold = self.period, self.hold
+        if hold is Hold.FORCED_CLOSED:
+            return period if isinstance(period, Closed) else self.beside
+        return period if isinstance(period, Closed) and hold is not Hold.FORCED_OPEN else None
+
+    @property
+    def shadowed(self) -> Closed | None:
+        """In shadow (M2), the period that a call joins that would otherwise be refused. Needs no lock."""
+        return self.beside if self.hold is Hold.SHADOW else None
 
     def refusal(self, now: float) -> Refusal | None:
         """Why a call at `now` is refused for certain, if so. Needs no lock: an open period does not change."""
         period, hold = self.period, self.hold
-        if hold is None and isinstance(period, Open) and now < period.until:
+        if hold is Hold.FORCED_OPEN:
+            return period, math.inf, hold
+        if isinstance(period, Open) and now < period.until and hold is not Hold.FORCED_CLOSED:
             return period, period.until - now, hold
-        return (period, math.inf, hold) if hold is Hold.FORCED_OPEN else None
+        return None
 
     def admit(self, now: float) -> tuple[Admission | Refusal, Transition | None]:
         """What one call settles with, or why it is refused; and the transition, if this made one."""
-        refusal = self.refusal(now)
-        if refusal is not None:
-            return refusal, None
-        if (closed := self.joinable) is not None:
-            return closed, None
-        if self.hold is Hold.FORCED_CLOSED:
-            return self._beside(), None
-        change = None
-        if isinstance(self.period, Open) and now >= self.period.until:
-            change = self._half_open(self.period, now)
+        admitted = self.joinable or self.refusal(now)
+        if admitted is not None:
+            return admitted, None
+        change = self._half_open(self.period, now) if isinstance(self.period, Open) else None
         trial = self.period.admit(now) if isinstance(self.period, HalfOpen) else None
         return trial or (self.period, self.wait(now), self.hold), change
 
-    def admit_all_the_same(self) -> Admission | None:
-        """In shadow (M2), what a call settles with that would otherwise be refused."""
-        if self.hold is not Hold.SHADOW:
-            return None
+    def count_shadow_rejection(self) -> None:
+        """In shadow, a call ran that would otherwise have been refused."""
         self.shadow_rejections += 1
-        return self._beside()
-
-    def _beside(self) -> Closed:
-        if self.beside is None:
-            self.beside = Closed(SparseWatch())
-        return self.beside
 
     def wait(self, now: float) -> float:
         """Seconds until a call may be admitted: 0 for now, `inf` if nobody can tell."""
@@ -208,15 +203,16 @@ class Engine:
         return change if change.old is not CircuitState.CLOSED else None
 
     def force(self, hold: Hold) -> None:
-        """Hold the circuit until `reset()` (M2). The state stays; a closed period begins anew, watched or not."""
+        """Hold the circuit until `reset()` (M2). The state stays; a forced closed period begins anew, unwatched."""
+        was_forced = self._forced
         self._set_hold(hold)
-        if isinstance(self.period, Closed):
+        if isinstance(self.period, Closed) and (was_forced or self._forced):
             self._close(0.0, hold.value)  # No transition: nobody is told.
 
     def _set_hold(self, hold: Hold | None) -> None:
         if self.beside is not None:
             self._retire(self.beside)
-        self.beside = None
+        self.beside = None if hold is None or hold is Hold.FORCED_OPEN else Closed(SparseWatch())
         self.hold = hold
 
     def time_calls(self, timed: bool) -> None:

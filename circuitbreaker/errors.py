@@ -40,6 +40,8 @@ class CircuitOpenError(CircuitBreakerError):
     """The last failure's type, text and time."""
     hold: Hold | None
     """The hold in force, if any."""
+    source: int
+    """Tells the circuit that refused from others of the same name."""
 
     def __init__(
         self,
@@ -50,6 +52,7 @@ class CircuitOpenError(CircuitBreakerError):
         opened_at: datetime | None = None,
         last_failure: LastFailure | None = None,
         hold: Hold | None = None,
+        source: int = 0,
     ) -> None:
         self.name = name
         self.state = state
@@ -58,6 +61,7 @@ class CircuitOpenError(CircuitBreakerError):
         self.opened_at = opened_at
         self.last_failure = last_failure
         self.hold = hold
+        self.source = source
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.name, self.state, self.retry_after), vars(self)

@@ -90,7 +90,10 @@ class CallFailed(NamedTuple):
 
 
 class CallIgnored(NamedTuple):
-    """`"ignored"`: a call ended without a verdict. `error` is `None` for a permit that was released or dropped."""
+    """`"ignored"`: a call ended without a verdict. `error` is `None` for a permit that was released.
+
+    A permit that is dropped unsettled is counted, and not told of: that happens whenever the memory is collected.
+    """
 
     name: str
     duration: float

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from itertools import islice
 from threading import RLock
@@ -33,16 +32,16 @@ class KeyedBreakers(Mapping[Hashable, CircuitBreaker]):
         self._make = make
         self._drop = drop
         self.maxsize = positive_count("maxsize", maxsize)
-        self._breakers: OrderedDict[Hashable, CircuitBreaker] = OrderedDict()  # the least recently used first
+        self._breakers: dict[Hashable, CircuitBreaker] = {}  # the least recently used first
         self._lock = RLock()  # re-entrant: a key's __eq__ may use what it guards
         renew_in_child(self)
 
     def use(self, key: Hashable) -> CircuitBreaker:
         """The breaker for `key`, made if need be, and now the most recently used."""
         with self._lock:
-            breaker = self._breakers.get(key)
+            breaker = self._breakers.pop(key, None)
             if breaker is not None:
-                self._breakers.move_to_end(key)
+                self._breakers[key] = breaker  # behind all others
                 return breaker
             breaker = self._breakers[key] = self._make(key)
             self._shrink()
@@ -51,13 +50,16 @@ class KeyedBreakers(Mapping[Hashable, CircuitBreaker]):
     def _shrink(self) -> None:
         """Drop what is too much, the newest excepted."""
         excess = max(0, len(self._breakers) - self.maxsize)
-        older = islice(self._breakers.items(), len(self._breakers) - 1)
+        older = list(self._breakers.items())[:-1]
         idle = (key for key, each in older if each.state is CircuitState.CLOSED and each.hold is None)
         for key in list(islice(idle, excess)):
-            self._drop(self._breakers.pop(key))
+            dropped = self._breakers.pop(key, None)  # None if the key's hash or equality has changed meanwhile
+            if dropped is not None:
+                self._drop(dropped)
 
     def __getitem__(self, key: Hashable) -> CircuitBreaker:
-        return self._breakers[key]
+        with self._lock:  # for a breaker that is being used is not in its place for a moment
+            return self._breakers[key]
 
     def __iter__(self) -> Iterator[Hashable]:
         with self._lock:

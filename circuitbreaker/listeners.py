@@ -75,12 +75,13 @@ class Listeners:
 
     def _tell(self, event: EventName, value: Event) -> None:
         me = get_ident()
-        self._telling.append(me)
+        telling = self._telling  # a child that a listener forks has another
+        telling.append(me)
         try:
             for _, listener in self._by_event.get(event, ()):
                 self._run(f"{event} listener", None, listener, value)
         finally:
-            self._telling.remove(me)
+            telling.remove(me)
 
     def renew(self) -> None:  # pragma: no cover - runs in forked children, where nothing collects
         """In a forked child: the parent tells of what is queued; whoever held the lock is not here (E9)."""

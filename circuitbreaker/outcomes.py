@@ -10,7 +10,7 @@ from collections.abc import Callable
 from enum import Enum
 from typing import Any, cast
 
-from ._callables import plain_callable
+from ._callables import is_awaitable, plain_callable
 from ._values import Value
 
 __all__ = ["NO_RESULT", "ErrorFilter", "Outcomes", "Verdict"]
@@ -74,9 +74,10 @@ def _error_filter(name: str, errors: Any) -> ErrorFilter:
     kinds: Any = errors if isinstance(errors, tuple) else (errors,)  # pyright: ignore[reportUnknownVariableType]
     if all(_is_exception_type(kind) for kind in kinds):
         return cast("ErrorFilter", errors)
-    if isinstance(errors, type | tuple | list | set | frozenset):
+    predicate: Any = errors  # pyright: ignore[reportUnknownVariableType]
+    if isinstance(predicate, type) or not (callable(predicate) or is_awaitable(predicate)):
         raise TypeError(f"{name} must be an exception type, a tuple of them, or a predicate, got {errors!r}")
-    return plain_callable(name, errors)
+    return plain_callable(name, predicate)
 
 
 def _is_exception_type(kind: Any) -> bool:

@@ -26,9 +26,9 @@ class Permit:
     __slots__ = ("_circuit", "_started", "_unsettled")
 
     def __init__(self, circuit: Circuit, admission: Admission, started: float) -> None:
+        self._unsettled = [admission]  # a list, for its pop() is atomic: of two threads that settle, one does
         self._circuit = circuit
         self._started = started
-        self._unsettled = [admission]  # a list, for its pop() is atomic: of two threads that settle, one does
 
     def success(self) -> None:
         """The call succeeded."""

@@ -77,20 +77,29 @@ def begin(policy: TripPolicy, run: Run) -> SparseWatch:
 class _OwnWatch(SparseWatch):
     """The user's own watch: it sees everything; if it raises, it does not trip."""
 
-    __slots__ = ("_run", "_watch")
+    __slots__ = ("_run", "_see")
 
     def __init__(self, policy: TripPolicy, run: Run) -> None:
         super().__init__()
         self.due, self.slow = 0, -math.inf
         self._run = run
-        self._watch: Watch = run("trip policy", _BLIND, policy.watch)
+        self._see = run("trip policy", _see_nothing, _begin_own, policy)
 
     def see(self, outcome: Outcome) -> str | None:
-        reason = self._run("trip policy", None, self._watch.see, outcome)
+        reason: str | None = self._run("trip policy", None, self._ask_own, outcome)
+        return reason
+
+    def _ask_own(self, outcome: Outcome) -> str | None:
+        reason = self._see(outcome)
         return str(reason) if reason else None
 
 
-_BLIND = SparseWatch()
+def _begin_own(policy: TripPolicy) -> Callable[[Outcome], str | None]:
+    return policy.watch().see
+
+
+def _see_nothing(outcome: Outcome) -> None:
+    return None
 
 
 def _just_run(what: str, default: Any, function: Callable[..., Any], *args: Any) -> Any:
@@ -291,7 +300,7 @@ class _Combined(_BuiltIn):
     def __init__(self, *policies: TripPolicy) -> None:
         if len(policies) < 2:
             raise ValueError(f"{type(self).__name__} combines two policies or more, got {len(policies)}")
-        self._set(policies=tuple(check_policy(type(self).__name__, policy) for policy in policies))
+        self._set(policies=tuple(check_policy(f"what {type(self).__name__} combines", policy) for policy in policies))
 
 
 class AnyOf(_Combined):

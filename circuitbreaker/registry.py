@@ -69,9 +69,8 @@ class Registry:
 
     def clear(self) -> None:
         """Forget all breakers. Those that somebody else holds go on working, unfound."""
-        with self._lock:
-            self._breakers = WeakValueDictionary()
-            self._held = {}
+        for breaker in self:
+            self.discard(breaker)
 
     @overload
     def on(self, event: EventName, listener: Listener) -> Callable[[], None]: ...
@@ -85,15 +84,17 @@ class Registry:
         entry = (event, check_listener(listener), object())
         with self._lock:
             self._listeners.append(entry)
-            for breaker in self:
-                breaker._circuit.listen(*entry)
+            present = list(self)
+        for breaker in present:  # without the lock: a breaker's policy may be looking into this registry
+            breaker._circuit.listen(*entry)
 
         def unsubscribe() -> None:
             with self._lock:
                 if entry in self._listeners:
                     self._listeners.remove(entry)
-                for breaker in self:
-                    breaker._circuit.unlisten(entry[2])
+                present = list(self)
+            for breaker in present:
+                breaker._circuit.unlisten(entry[2])
 
         return unsubscribe
 
@@ -112,15 +113,20 @@ class Registry:
             if breaker.name in self._breakers:
                 raise ValueError(f"name {breaker.name!r} is taken by {self._breakers[breaker.name]!r}")
             self._breakers[breaker.name] = breaker
-            for entry in self._listeners:
-                breaker._circuit.listen(*entry)
+            listeners = list(self._listeners)
+        for entry in listeners:
+            breaker._circuit.listen(*entry)
 
     def discard(self, breaker: CircuitBreaker) -> None:
-        """Let `breaker` be found here no longer, and its name be free."""
+        """Let `breaker` be found and heard of here no longer, and its name be free."""
         with self._lock:
-            if self._breakers.get(breaker.name) is breaker:
-                del self._breakers[breaker.name]
-                self._held.pop(breaker.name, None)
+            if self._breakers.get(breaker.name) is not breaker:
+                return
+            del self._breakers[breaker.name]
+            self._held.pop(breaker.name, None)
+            listeners = list(self._listeners)
+        for _, _, token in listeners:
+            breaker._circuit.unlisten(token)
 
     def create(self, name: str, options: Options) -> CircuitBreaker:
         """A breaker called `name`, with a number behind it if that is taken; not held."""

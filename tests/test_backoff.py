@@ -78,12 +78,12 @@ def with_header(value: Any, name: str = "Retry-After") -> TooMany:
     return TooMany(response=SimpleNamespace(headers={name: value}))
 
 
-NOON = 1445412480.0  # Wed, 21 Oct 2015 07:28:00 GMT
-
-
 class Hostile:
     def __getattr__(self, name: str) -> Any:
         raise RuntimeError(name)
+
+
+NOON = 1445412480.0  # Wed, 21 Oct 2015 07:28:00 GMT
 
 
 @pytest.mark.parametrize(
@@ -106,6 +106,8 @@ class Hostile:
         (with_header("Wed, 21 Oct 2015 07:29:00 -0000"), 60),
         (with_header("Wed, 21 Oct 2015 09:29:00 +0200"), 60),
         (TooMany(headers={"Retry-After": "11"}), 11),
+        (TooMany(retry_after=0, response=SimpleNamespace(headers={"Retry-After": "8"})), 8),
+        (TooMany(retry_after="junk", response=Hostile(), headers={"Retry-After": "12"}), 12),
         (with_header("1" * 300), 600),
         (with_header("99999999"), 600),
         (with_header("Fri, 31 Dec 9999 23:59:59 GMT"), 600),

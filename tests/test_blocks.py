@@ -51,8 +51,21 @@ def test_nested_trials_settle_each_its_own(breaker: CircuitBreaker, clock: Manua
     half_open(breaker, clock)
     with pytest.raises(CircuitOpenError), breaker, breaker, breaker, breaker:
         raise AssertionError
-    assert breaker.metrics().total_ignored == 0
-    assert breaker.state is CircuitState.OPEN  # The fourth was refused, which the other three saw as a failure.
+    assert breaker.metrics().total_ignored == 3  # The fourth was refused, which says nothing of the dependency.
+    assert breaker.state is CircuitState.HALF_OPEN
+    assert attempt(breaker) == "fine"
+
+
+def test_a_call_within_a_trial_that_is_refused_does_not_fail_the_trial(clock: ManualClock) -> None:
+    """H3: else a dependency that needs two calls at once could never come back."""
+    breaker = CircuitBreaker(failure_threshold=1, half_open_max_attempts=1, clock=clock)
+    half_open(breaker, clock)
+    inner = breaker(lambda: "fine")
+    assert attempt(breaker, inner) == "CircuitOpenError"
+    assert breaker.state is CircuitState.HALF_OPEN
+    other = CircuitBreaker(failure_threshold=1)
+    assert attempt(other, lambda: breaker.force_open() or inner()) == "CircuitOpenError"  # type: ignore[func-returns-value]
+    assert other.state is CircuitState.OPEN
 
 
 def test_a_stale_block_that_ends_well_does_not_close_a_half_open_circuit(
@@ -154,6 +167,90 @@ def test_an_exit_stack_settles_its_own_entries(breaker: CircuitBreaker, clock: M
     assert breaker.metrics().total_successes == 2
 
 
+def test_exit_stacks_of_one_function_settle_each_its_own(breaker: CircuitBreaker, clock: ManualClock) -> None:
+    """W4: whichever is closed first, and wherever; pop_all() hands the entries on."""
+    stale, trial = contextlib.ExitStack(), contextlib.ExitStack()
+    stale.enter_context(breaker)
+    half_open(breaker, clock)
+    trial.enter_context(breaker)
+    handed_on = trial.pop_all()
+    in_threads(1, stale.close)
+    assert breaker.state is CircuitState.HALF_OPEN
+    in_threads(1, handed_on.close)
+    assert breaker.state is CircuitState.CLOSED
+
+
+def test_a_stale_exit_stack_that_is_closed_in_a_block_leaves_the_block_alone(
+    breaker: CircuitBreaker, clock: ManualClock
+) -> None:
+    """W4"""
+    stale = contextlib.ExitStack()
+    stale.enter_context(breaker)
+    half_open(breaker, clock)
+    with pytest.raises(LookupError), breaker:
+        stale.close()
+        assert breaker.state is CircuitState.HALF_OPEN
+        raise LookupError
+    assert breaker.state is CircuitState.OPEN
+
+
+class Delegating:
+    """A context manager that passes both halves on."""
+
+    def __init__(self, breaker: CircuitBreaker) -> None:
+        self.breaker = breaker
+
+    def __enter__(self) -> None:
+        self.breaker.__enter__()
+
+    def __exit__(self, *error: Any) -> None:
+        self.breaker.__exit__(*error)
+
+    async def __aenter__(self) -> None:
+        await self.breaker.__aenter__()
+
+    async def __aexit__(self, *error: Any) -> None:
+        await self.breaker.__aexit__(*error)
+
+
+def delegating_block(breaker: CircuitBreaker) -> Iterator[None]:
+    with Delegating(breaker):
+        yield
+
+
+async def test_blocks_behind_other_context_managers_settle_each_its_own(
+    breaker: CircuitBreaker, clock: ManualClock
+) -> None:
+    """W4"""
+    stale = delegating_block(breaker)
+    next(stale)
+    half_open(breaker, clock)
+    async with Delegating(breaker):
+        next(stale, None)
+        assert breaker.state is CircuitState.HALF_OPEN
+    assert breaker.state is CircuitState.CLOSED
+
+
+def enter(breaker: CircuitBreaker) -> None:
+    breaker.__enter__()
+
+
+def leave(breaker: CircuitBreaker) -> None:
+    breaker.__exit__(None, None, None)
+
+
+def test_an_exit_by_hand_that_may_be_anothers_settles_no_trial(breaker: CircuitBreaker, clock: ManualClock) -> None:
+    """W4: nobody can tell whose it is, so the trial gives its attempt back."""
+    stale = block(breaker)
+    next(stale)
+    half_open(breaker, clock)
+    enter(breaker)
+    leave(breaker)
+    assert breaker.state is CircuitState.HALF_OPEN
+    assert breaker.metrics().total_ignored == 1
+    next(stale, None)
+
+
 async def test_an_async_exit_stack_settles_its_own_entries(breaker: CircuitBreaker, clock: ManualClock) -> None:
     """W4"""
     half_open(breaker, clock)
@@ -169,11 +266,12 @@ async def test_an_async_exit_stack_settles_its_own_entries(breaker: CircuitBreak
 def test_entries_by_hand_are_each_settled_once(breaker: CircuitBreaker, clock: ManualClock) -> None:
     """W4: from frames that entered nothing."""
     half_open(breaker, clock)
-    in_threads(2, breaker.__enter__)
-    in_threads(1, lambda: breaker.__exit__(None, None, None))
+    in_threads(1, lambda: enter(breaker))
+    in_threads(1, lambda: leave(breaker))
     assert breaker.state is CircuitState.CLOSED
-    in_threads(3, lambda: breaker.__exit__(None, None, None))
-    assert breaker.metrics().total_successes == 2
+    in_threads(3, lambda: enter(breaker))
+    in_threads(4, lambda: leave(breaker))
+    assert breaker.metrics().total_successes == 4
 
 
 def test_an_exit_without_an_entry_does_nothing(breaker: CircuitBreaker) -> None:

@@ -88,8 +88,8 @@ class World:
         refused_for_certain = engine.refusal(self.now)
         admitted, change = engine.admit(self.now)
         if isinstance(admitted, tuple):
-            assert admitted[1] > 0 or engine.hold is Hold.FORCED_OPEN
-            beside = engine.admit_all_the_same()
+            assert admitted[1] > 0
+            beside = engine.shadowed
             assert (beside is not None) == (engine.hold is Hold.SHADOW)
             if beside is not None:
                 self.out.append(beside)

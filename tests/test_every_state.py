@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import inspect
 import logging
 import operator
 import os
@@ -16,6 +17,7 @@ from collections import Counter
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from itertools import pairwise
+from typing import Any
 
 import freezegun
 import pytest
@@ -241,21 +243,132 @@ def test_a_policy_that_raises_leaves_the_one_beside_it_alone(logged: Callable[[]
     assert breaker.metrics().total_failures == 2
 
 
-def test_a_policy_that_uses_the_breaker_neither_deadlocks_nor_trips_another_period() -> None:
-    """E4, C2: the period that it speaks of has ended when it answers."""
+@pytest.mark.parametrize("where", ["__bool__", "__str__"])
+def test_a_policy_whose_reason_raises_does_not_trip(logged: Callable[[], list[str]], where: str) -> None:
+    """E4"""
+    reason = type("Reason", (), {"__bool__": lambda self: True, where: raiser(Boom())})()
 
-    class Resetting:
-        def watch(self) -> Resetting:
+    class Policy:
+        def watch(self) -> Policy:
+            return self
+
+        def see(self, outcome: Outcome) -> Any:
+            return reason
+
+    breaker = CircuitBreaker("shop", trip=Policy())
+    assert attempt(breaker) == "fine"
+    assert logged() == ["circuit 'shop': its trip policy raised"]
+
+
+def test_a_policy_that_gives_no_second_watch_does_not_trip(logged: Callable[[], list[str]]) -> None:
+    """E4"""
+    watches: list[Any] = [ConsecutiveFailures(1).watch() for _ in range(2)]
+
+    class Policy:
+        def watch(self) -> Any:
+            return watches.pop() if watches else None
+
+    breaker = CircuitBreaker("shop", trip=Policy())
+    trip(breaker)
+    breaker.reset()
+    assert attempt(breaker, fail) == "Boom"
+    assert breaker.state is CircuitState.CLOSED
+    assert logged() == ["circuit 'shop': its trip policy raised"]
+
+
+@pytest.mark.parametrize("order", ["open", "reset", "force_open", "shadow"])
+def test_what_a_policy_or_strategy_does_to_its_breaker_is_done_after_the_change_it_is_asked_about(
+    clock: ManualClock, order: str
+) -> None:
+    """E5, C2: one change at a time, each told once, with no lock held."""
+    changes: list[tuple[str, str]] = []
+
+    def listener(change: StateChange) -> None:
+        changes.append((change.old_state.value, change.new_state.value))
+        in_threads(1, breaker.metrics)
+
+    class Ordering:
+        def watch(self) -> Ordering:
             return self
 
         def see(self, outcome: Outcome) -> str | None:
-            breaker.reset()
-            return "too late"
+            if outcome.failed:
+                getattr(breaker, order)()
+                attempt(breaker, succeed)
+            return "seen" if outcome.failed else None
 
-    breaker = CircuitBreaker(trip=Resetting())
+    def strategy(opening: object) -> float:
+        getattr(breaker, order)()
+        attempt(breaker, succeed)
+        return 5.0
+
+    breaker = CircuitBreaker(trip=Ordering(), reset_timeout=strategy, clock=clock, on_state_change=listener)
     assert attempt(breaker, fail) == "Boom"
-    assert breaker.state is CircuitState.CLOSED
-    assert breaker.metrics().total_failures == 1
+    assert all(old != new for old, new in changes)
+    assert all(earlier[1] == later[0] for earlier, later in pairwise(changes))
+    assert changes[0] == ("closed", "open")
+    breaker.reset()
+    assert attempt(breaker) in ("fine", "CircuitOpenError")
+
+
+def test_a_strategy_that_calls_in_half_open_gets_no_trial(clock: ManualClock) -> None:
+    """H1: there is no waiting for one's turn inside a change."""
+    results: list[str] = []
+
+    def strategy(opening: Any) -> float:
+        clock.advance(5)
+        results.append(attempt(breaker))
+        return 5.0
+
+    breaker = CircuitBreaker(failure_threshold=1, reset_timeout=strategy, half_open_max_attempts=1, clock=clock)
+    trip(breaker)
+    clock.advance(5)
+    attempt(breaker, fail)
+    assert results == ["fine", "CircuitOpenError"]
+    assert breaker.metrics().total_rejections == 1
+
+
+def test_own_code_is_logged_about_with_no_lock_held() -> None:
+    """E4, C1: a logging handler may use the breaker from another thread."""
+    breaker = CircuitBreaker("shop", trip=RaisingPolicy(Boom()))
+    handled: list[str] = []
+
+    class Handler(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            in_threads(1, lambda: handled.append(breaker.metrics().name))
+
+    handler = Handler()
+    logging.getLogger("circuitbreaker").addHandler(handler)
+    try:
+        attempt(breaker, fail)
+    finally:
+        logging.getLogger("circuitbreaker").removeHandler(handler)
+    assert handled == ["shop"]
+
+
+def test_a_recursion_limit_hit_anywhere_wedges_nothing(clock: ManualClock) -> None:
+    """H4, E4: however deep the stack was when the trial ended."""
+
+    def at_depth(depth: int, function: Callable[[], object]) -> object:
+        return function() if depth == 0 else at_depth(depth - 1, function)
+
+    before = sys.getrecursionlimit()
+    used = len(inspect.stack(0))
+    for room in range(5, 60):
+        breaker = CircuitBreaker(failure_threshold=1, half_open_max_attempts=1, clock=clock)
+        trip(breaker)
+        clock.advance(30)
+        guarded = breaker(succeed)
+        sys.setrecursionlimit(used + 200)
+        try:
+            at_depth(190 - room, guarded)
+        except RecursionError:
+            pass
+        finally:
+            sys.setrecursionlimit(before)
+        clock.advance(1e6)
+        assert guarded() == "fine"
+        assert breaker.state is CircuitState.CLOSED
 
 
 def test_a_policy_that_cannot_begin_does_not_trip(logged: Callable[[], list[str]]) -> None:
@@ -348,6 +461,27 @@ def test_a_fallbacks_error_is_the_callers() -> None:
     breaker.open()
     with pytest.raises(Boom, match="from the fallback"):
         breaker.call(succeed)
+
+
+def test_the_text_of_an_error_is_a_plain_string() -> None:
+    """O2: a string of another class might hold the error itself."""
+
+    class Text(str):
+        __slots__ = ("error",)
+
+    class Speaking(Exception):
+        def __str__(self) -> str:
+            return Text("spoken")
+
+    def speak() -> None:
+        raise Speaking
+
+    breaker = CircuitBreaker(failure_threshold=1)
+    attempt(breaker, speak)
+    last = breaker.metrics().last_failure
+    assert last is not None
+    assert type(last.text) is str
+    assert last.text == "spoken"
 
 
 # E5: see also test_listeners.py
@@ -712,6 +846,18 @@ def test_a_forked_child_never_inherits_a_held_lock(sandbox: Registry) -> None:
         leave.set()
         for holder in holders:
             holder.join(10)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
+def test_a_listener_may_fork() -> None:
+    """E9: the child's caller gets its own error, too."""
+    children: list[int] = []
+    breaker = CircuitBreaker(failure_threshold=1, on_state_change=lambda change: children.append(os.fork()))
+    result = attempt(breaker, fail)
+    if children == [0]:  # pragma: no cover - the child's coverage is not collected
+        os._exit(result != "Boom")
+    assert result == "Boom"
+    assert wait_for(children[0]) == 0
 
 
 def wait_for(child: int) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import weakref
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from circuitbreaker import CircuitOpenError, CircuitState, KeyedBreakers, ManualClock, Registry, circuit
 
-from .support import Boom, frequent_switches, in_threads, succeed, trip
+from .support import Boom, frequent_switches, in_threads, no_cyclic_collector, succeed, trip
 
 
 def by_host(**options: Any) -> Any:
@@ -137,6 +138,41 @@ def test_a_dropped_breaker_frees_its_name_while_a_call_is_still_inside(sandbox: 
     assert old.metrics().total_successes == 2
 
 
+def test_a_function_guarded_by_key_disappears_with_its_breakers() -> None:
+    """E7: by reference count alone."""
+    with no_cyclic_collector():
+        fetch = by_host()
+        fetch("a")
+        gone = weakref.ref(fetch.breakers["a"])
+        del fetch
+        assert gone() is None
+
+
+def test_a_key_that_changes_its_hash_does_no_harm() -> None:
+    class Odd:
+        def __init__(self) -> None:
+            self.hash = 1
+
+        def __hash__(self) -> int:
+            return self.hash
+
+    guarded: Any = circuit(key=lambda value: value, maxsize=1)(succeed)
+    odd = Odd()
+    guarded(odd)
+    odd.hash = 2
+    for number in range(3):
+        assert guarded(number) == number
+    assert guarded.breakers[2].state is CircuitState.CLOSED
+
+
+def test_an_async_fallback_of_a_plain_function_is_a_type_error_by_key_too() -> None:
+    async def fallback(value: str) -> str:
+        return value
+
+    with pytest.raises(TypeError, match="fallback of the plain function"):
+        circuit(key=lambda value: value, fallback=fallback)(succeed)
+
+
 def test_every_kind_of_callable_can_be_guarded_by_key() -> None:
     key: Callable[[str], str] = lambda value: value  # noqa: E731 - short
 
@@ -200,6 +236,7 @@ def test_what_the_key_function_raises_is_the_callers_and_nothing_runs() -> None:
     [
         ({"maxsize": 0}, ValueError, "maxsize must be at least 1, got 0"),
         ({"maxsize": 1.5}, TypeError, "maxsize must be a whole number, got 1.5"),
+        ({"key": None, "maxsize": 5}, TypeError, "maxsize goes with key, got maxsize=5 alone"),
         ({"key": "host"}, TypeError, "key must be callable, got 'host'"),
         ({"key": str}, TypeError, "key must be a function, got the class"),
     ],

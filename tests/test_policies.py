@@ -359,8 +359,12 @@ def test_the_minimum_is_ten_or_the_window_if_that_is_less() -> None:
         (lambda: SlowCallRate(slower_than=-1), ValueError, "slower_than must be more than 0 seconds"),
         (lambda: SlowCallRate(slower_than="1s"), TypeError, "slower_than must be a number of seconds or a timedelta"),
         (lambda: AnyOf(ConsecutiveFailures()), ValueError, "AnyOf combines two policies or more, got 1"),
-        (lambda: ConsecutiveFailures() | 3, TypeError, r"AnyOf must be a policy, with watch\(\), got 3"),
-        (lambda: ConsecutiveFailures() & FailureRate, TypeError, "AllOf must be a policy, got the class .*: call it"),
+        (lambda: ConsecutiveFailures() | 3, TypeError, r"what AnyOf combines must be a policy, with watch\(\), got 3"),
+        (
+            lambda: ConsecutiveFailures() & FailureRate,
+            TypeError,
+            "what AllOf combines must be a policy, got the class .*: call it",
+        ),
     ],
 )
 def test_wrong_policies_are_refused_with_name_rule_and_value(

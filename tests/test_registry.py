@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -228,6 +229,36 @@ def test_events_for_all_breakers_present_and_to_come(sandbox: Registry) -> None:
     for breaker in (before, after, CircuitBreaker("later")):
         breaker.reset()
     assert len(heard) == 3
+
+
+def test_a_breaker_that_left_the_registry_is_heard_of_no_longer(sandbox: Registry) -> None:
+    heard: list[StateChange] = []
+    sandbox.on("state_change", heard.append)
+    breaker = CircuitBreaker("x")
+    sandbox.clear()
+    breaker.open()
+    assert heard == []
+
+
+def test_a_strategy_may_look_into_the_registry_while_it_is_listened_to(sandbox: Registry) -> None:
+    """No two locks are waited for crosswise."""
+    inside, go_on = threading.Event(), threading.Event()
+
+    def strategy(opening: object) -> float:
+        inside.set()
+        assert go_on.wait(10)
+        return 1.0 + len(list(sandbox))
+
+    breaker = CircuitBreaker("x", reset_timeout=strategy)
+    opening = threading.Thread(target=breaker.open)
+    opening.start()
+    assert inside.wait(10)
+    listening = threading.Thread(target=sandbox.on, args=("state_change", print))
+    listening.start()
+    go_on.set()
+    for thread in (opening, listening):
+        thread.join(10)
+        assert not thread.is_alive()
 
 
 def test_a_registrys_listener_works_as_a_decorator(sandbox: Registry) -> None:

@@ -8,13 +8,23 @@ import copy
 import functools
 import inspect
 import pickle
+import types
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 from unittest.mock import AsyncMock, Mock
 
 import pytest
+import wrapt
 
-from circuitbreaker import CircuitBreaker, CircuitOpenError, CircuitState, ManualClock, circuit, get_breaker
+from circuitbreaker import (
+    CircuitBreaker,
+    CircuitOpenError,
+    CircuitState,
+    ManualClock,
+    Registry,
+    circuit,
+    get_breaker,
+)
 
 from .support import Boom, attempt, fail, succeed, trip
 
@@ -348,6 +358,76 @@ def test_a_guarded_object_pickles_and_copies_with_its_breaker(
     assert again("fine") == "fine" if guarded is guarded_object else again() == "fine"
 
 
+def test_an_object_whose_breaker_the_registry_does_not_know_does_not_pickle() -> None:
+    """W2: else it would come back with another breaker, or none."""
+    other = CircuitBreaker("dep", registry=Registry())
+    for _ in range(2):
+        with pytest.raises(TypeError, match="the default registry does not know <CircuitBreaker 'dep'"):
+            pickle.dumps(other(len))
+        kept = CircuitBreaker("dep")
+        del kept
+
+
+def test_objects_that_claim_every_attribute_are_guarded() -> None:
+    """W1"""
+
+    class Proxy:
+        def __getattr__(self, name: str) -> Any:
+            return self
+
+        def __call__(self) -> str:
+            return "fine"
+
+    assert circuit(Proxy())() == "fine"
+
+
+def test_arguments_may_have_any_name() -> None:
+    """W1"""
+    assert circuit("{self} {function} {args}".format)(self=1, function=2, args=3) == "1 2 3"
+    assert circuit(dict.fromkeys)("a", None) == {"a": None}
+    assert CircuitBreaker().call("{self} {function}".format, self=1, function=2) == "1 2"
+
+
+def test_methods_that_wrapt_decorated_keep_their_instance() -> None:
+    """W2"""
+
+    @wrapt.decorator
+    def through(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
+        return instance, wrapped(*args, **kwargs)
+
+    class Holder:
+        @circuit
+        @through
+        def method(self) -> str:
+            return "fine"
+
+    holder = Holder()
+    assert holder.method() == (holder, "fine")
+    assert Holder.method.breaker.metrics().total_successes == 1
+
+
+async def test_generator_based_coroutines_are_guarded() -> None:
+    """W1"""
+
+    @circuit
+    @types.coroutine
+    def work() -> Any:
+        yield from asyncio.sleep(0).__await__()
+        return "fine"
+
+    assert await work() == "fine"
+    assert work.breaker.metrics().total_successes == 1
+
+
+async def test_a_guarded_async_object_can_be_guarded_again() -> None:
+    """W1"""
+    inner = circuit(AsyncService())
+    outer = circuit(inner)
+    assert await outer("fine") == "fine"
+    assert outer.breaker is not inner.breaker
+    assert outer.breaker.metrics().total_successes == inner.breaker.metrics().total_successes == 1
+
+
 def test_an_object_guarded_by_key_does_not_pickle() -> None:
     """W2: another process could not tell which breakers are meant."""
     guarded = circuit(key=lambda value: value)(Service())
@@ -485,6 +565,27 @@ async def test_an_async_generator_that_fails_in_the_middle_failed() -> None:
         [_ async for _ in steps()]
     with pytest.raises(CircuitOpenError):
         [_ async for _ in steps()]
+
+
+def test_an_async_generator_that_is_alive_when_its_loop_shuts_down_is_no_failure() -> None:
+    """W3: the loop closes the inner one too, and perhaps first."""
+    breaker = CircuitBreaker(failure_threshold=1)
+    kept: list[Any] = []
+
+    @breaker
+    async def steps() -> AsyncIterator[int]:
+        try:
+            yield 1
+        finally:
+            await asyncio.sleep(0)
+
+    async def main() -> None:
+        kept.append(steps())
+        await anext(kept[-1])
+
+    for _ in range(10):
+        asyncio.run(main(), debug=False)
+        assert breaker.state is CircuitState.CLOSED
 
 
 @pytest.mark.parametrize("how", ["close", "drop", "break"])

@@ -1,0 +1,48 @@
+"""One change at a time: across threads by a lock, and within a thread by waiting one's turn.
+
+A thread may come back while it is in the middle of a change: by a signal handler, by the finalizer of a generator that
+the garbage collector found, or because the user's own policy or strategy uses the breaker. What it brings then is done
+when the change under way is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from threading import RLock, get_ident
+from typing import Any, TypeVar
+
+__all__ = ["Serial"]
+
+T = TypeVar("T")
+
+
+class Serial:
+    """Runs steps one at a time. `lock` may be held to read; a thread that is `inside` a step holds it already."""
+
+    __slots__ = ("_later", "_owner", "lock")
+
+    def __init__(self) -> None:
+        self.lock = RLock()  # re-entrant, for an interrupt between its taking and the next line
+        self._owner = 0
+        self._later: list[Callable[[], Any]] = []
+
+    @property
+    def inside(self) -> bool:
+        """Whether this thread is in the middle of a step."""
+        return self._owner == get_ident()
+
+    def run(self, step: Callable[..., T], *args: Any) -> T | None:
+        """Run `step(*args)` and what came meanwhile; or leave it, and return `None`, if this thread is inside one."""
+        if self.inside:
+            self._later.append(partial(step, *args))
+            return None
+        with self.lock:
+            self._owner = get_ident()
+            try:
+                result = step(*args)
+                while self._later:
+                    self._later.pop(0)()
+                return result
+            finally:
+                self._owner = 0
