@@ -1,64 +1,90 @@
 """Which entry a leaving `with` block belongs to.
 
 `with breaker:` gives the interpreter one object for all blocks, and a thread, a task or a context tells nothing about
-a block that is entered in one and left in another (a generator may be). What a block keeps all its life is the frame
+a block that is entered in one and left in another (a generator may be). But calls of one closed period are all alike:
+while there are no others, it does not matter which of them leaves, and each is a token on a heap. A block that differs
+(it holds a permit, or belongs to another period than those in flight) is noted by what it keeps all its life, the frame
 in which it stands: a frame runs in one thread at a time, and leaves its blocks in the reverse order.
 """
 
 from __future__ import annotations
 
 from types import FrameType
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING
+
+from ._periods import Closed
+
+if TYPE_CHECKING:
+    from .permit import Permit
 
 __all__ = ["Blocks"]
 
-E = TypeVar("E")
 
+class Blocks:
+    """The entries of the blocks that are not left yet. `enter` and `leave` are called under the breaker's lock.
 
-class Blocks(Generic[E]):
-    """The entries of the blocks that are not left yet, by the identity of what each stands in.
+    `alike` is the closed period of all blocks in flight, if that is how it is. Then a block enters without the lock:
 
-    That is the frame of its `with` statement, found through the `__enter__` of a class that passes it on; or the
-    `ExitStack` that it was given to. Nothing is kept alive. An entry made by hand in one function and left in another
-    stands in nothing: it leaves with the latest entry that there is, and not for certain if there are several.
+        period.blocks.append(None); and once more makes sure that `alike` is `period`, for if it is no longer,
+        somebody may not have seen the token: it takes the token back, and is noted by `enter`.
+
+    and leaves by `period.blocks.pop()`. Nothing is kept alive. An entry that is made by hand in one function and left
+    in another stands in nothing: it takes a token if there is one, or else the latest entry; and not for certain, if
+    there are several.
     """
 
-    __slots__ = ("_entries",)
+    __slots__ = ("_entries", "_older", "alike")
 
     def __init__(self) -> None:
-        self._entries: dict[int, _Stack[E]] = {}
+        self.alike: Closed | None = None
+        self._older: tuple[Closed, ...] = ()  # periods that were `alike`, whose tokens are perhaps not all left
+        self._entries: dict[int, _Stack] = {}
 
-    def enter(self, frame: FrameType, entry: E) -> None:
+    def enter(self, frame: FrameType, entry: Closed | Permit) -> None:
         """Note the entry of a block in `frame`."""
-        key = id(frame) if frame.f_code.co_name not in _PASSING_ON else _place(frame)
-        self._entries[key] = (entry, self._entries.get(key))
+        if self.alike is not None and entry is self.alike:
+            self.alike.blocks.append(None)
+            return
+        if self.alike is not None:
+            self._older = (*self._older, self.alike)  # before the next line: a leaving block sees one, not neither
+            self.alike = None
+        if isinstance(entry, Closed) and not (self._entries or any(period.blocks for period in self._older)):
+            entry.blocks.append(None)
+            self._older = ()
+            self.alike = entry
+            return
+        place = _place(frame)
+        self._entries[place] = (entry, self._entries.get(place))
 
-    def leave(self, frame: FrameType) -> tuple[E, bool] | None:
+    def leave(self, frame: FrameType) -> tuple[Closed | Permit, bool] | None:
         """The entry of the innermost block in `frame`, and whether it is that for certain."""
-        key = id(frame) if frame.f_code.co_name not in _PASSING_ON else _place(frame)
-        stack = self._entries.pop(key, None)
+        place = _place(frame)
+        stack = self._entries.pop(place, None)
         certain = stack is not None
         if stack is None:
-            try:
-                key, stack = self._entries.popitem()
-            except KeyError:
+            for period in (self.alike, *self._older):
+                if period is not None and period.blocks:
+                    period.blocks.pop()
+                    return period, True
+            if not self._entries:
                 return None
+            place, stack = self._entries.popitem()
         entry, outer = stack
         if outer is not None:
-            self._entries[key] = outer
+            self._entries[place] = outer
         return entry, certain or not self._entries
 
 
 def _place(frame: FrameType) -> int:
-    """Where the block stands on whose behalf `frame` runs."""
+    """What a block stands in: the frame of its `with` statement, or the `ExitStack` that it was given to."""
     place: FrameType | None = frame
     while place is not None and place.f_code.co_name in _PASSING_ON:
         callbacks = getattr(place.f_locals.get("self"), "_exit_callbacks", None)
         if callbacks is not None:
-            return id(callbacks)  # An ExitStack, known by what pop_all() hands on.
+            return id(callbacks)  # It is what a stack hands on by pop_all().
         place = place.f_back
     return id(place)
 
 
 _PASSING_ON = {"__enter__", "__exit__", "__aenter__", "__aexit__", "enter_context", "enter_async_context"}
-_Stack = tuple[E, "_Stack[E] | None"]
+_Stack = tuple["Closed | Permit", "_Stack | None"]

@@ -7,35 +7,28 @@ on a period that has ended (E1). A half-open period hands out trials, each a lea
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from datetime import datetime
 from itertools import count
 
 from ._windows import NEVER, Outcome, SparseWatch
 from .events import CircuitState, LastFailure
 
-__all__ = ["Admission", "Closed", "HalfOpen", "Open", "Period", "Tally", "Trial", "opened_by"]
+__all__ = ["NOT_YET", "Admission", "Closed", "HalfOpen", "Open", "Period", "Trial", "opened_by", "total"]
 
 
-class Tally:
-    """Counts without a lock: `add()` is one atomic step in C. It returns the new total."""
+NOT_YET = -math.inf
+"""A moment before all others."""
 
-    __slots__ = ("_count", "add")
 
-    def __init__(self) -> None:
-        self._count = count(1)
-        self.add: Callable[[], int] = self._count.__next__
-
-    def total(self) -> int:
-        """How often `add` was called."""
-        # The next number shows in the repr only; `next()` would use it up.
-        return int(repr(self._count)[6:-1]) - 1
+def total(tally: count[int]) -> int:
+    """How many numbers were taken from `tally`, a `count(1)`. Taking one by `next()` is one atomic step in C."""
+    return int(repr(tally)[6:-1]) - 1  # The next number shows in the repr only; `next()` would use it up.
 
 
 class Closed:
     """One closed period, and the permit of every call admitted in it.
 
-    Unless the period `asks` to be asked, a call may just join it. A success takes its number by `take()`, without a
+    Unless the period `asks` to be asked, a call may just join it. A success takes its number from `tally`, without a
     lock. Only if that is `due` or more, the time is `wake` or later, or the call took more than `slow` seconds, must it
     be shown to the engine, by `Engine.look`. An ended period has `due` at 0: its late successes all come to the engine.
     """
@@ -43,34 +36,34 @@ class Closed:
     __slots__ = (
         "_run",
         "_run_end",
-        "_tally",
         "_watch",
         "asks",
+        "blocks",
         "due",
         "failures",
         "final",
         "last_success",
         "slow",
-        "take",
+        "tally",
         "wake",
     )
     state = CircuitState.CLOSED
 
     def __init__(self, watch: SparseWatch, asks: bool = False) -> None:
         self._watch = watch
-        self._tally = Tally()
-        self.take = self._tally.add
+        self.tally = count(1)
+        self.blocks: list[None] = []  # one for each `with` block in it that is not noted by its place
         self.failures = 0
         self._run = 0  # consecutive failures, up to the one with the number `_run_end`
         self._run_end = 0
-        self.last_success = -math.inf
+        self.last_success = NOT_YET
         self.final = NEVER  # the last number that counts in this period
         self.due, self.wake, self.slow = watch.due, watch.wake, watch.slow
         self.asks = asks or watch.slow < math.inf
 
     def fail(self, now: float, duration: float) -> str | None:
         """Take one failure in; return why to open, if so."""
-        number = self.take()
+        number = next(self.tally)
         self._run = self._run + 1 if number == self._run_end + 1 else 1
         self._run_end = number
         self.failures += 1
@@ -85,17 +78,17 @@ class Closed:
     def end(self) -> None:
         """Let no further outcome count here."""
         self.due = 0  # first, so that a success either took its number before the next line or comes to the engine
-        self.final = self._tally.total()
+        self.final = total(self.tally)
 
     @property
     def successes(self) -> int:
         """Successes that count in this period."""
-        return min(self.final, self._tally.total()) - self.failures
+        return min(self.final, total(self.tally)) - self.failures
 
     @property
     def run(self) -> int:
         """Consecutive failures up to now."""
-        return self._run if self._run_end == min(self.final, self._tally.total()) else 0
+        return self._run if self._run_end == min(self.final, total(self.tally)) else 0
 
 
 class Open:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from sys import _getframe
-from types import EllipsisType, TracebackType
+from types import EllipsisType, FrameType, TracebackType
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 
 from ._blocks import Blocks
@@ -55,7 +55,7 @@ class CircuitBreaker:
         TypeError: an option is unknown, or of the wrong kind.
     """
 
-    __slots__ = ("__weakref__", "_blocks", "_circuit", "_settings")
+    __slots__ = ("__weakref__", "_blocks", "_circuit", "_clock", "_engine", "_settings")
 
     def __init__(
         self, name: str | None = None, *, registry: Registry | EllipsisType | None = ..., **options: Unpack[Options]
@@ -63,7 +63,8 @@ class CircuitBreaker:
         home = home_of(registry, name)
         self._settings = Settings(options if home is None else merged(home.defaults, options))
         self._circuit = Circuit("unnamed" if name is None else name, self._settings)
-        self._blocks: Blocks[Closed | Permit] = Blocks()
+        self._engine, self._clock = self._circuit.engine, self._circuit.clock
+        self._blocks = Blocks()
         if self._settings.on_state_change is not None:
             self.on("state_change", self._settings.on_state_change)
         if home is not None and name is not None:
@@ -73,26 +74,46 @@ class CircuitBreaker:
 
     def __enter__(self) -> Self:
         """Admit one call, or raise `CircuitOpenError`. Never blocks."""
-        period: Any = self._circuit.engine.period  # Any: a period that does not ask is a closed one
-        self._blocks.enter(_getframe(1), self.acquire() if period.asks else period)
-        return self
+        period = self._blocks.alike
+        if period is None or period is not self._engine.period or period.asks:
+            return self._enter(_getframe(1))
+        period.blocks.append(None)
+        if self._blocks.alike is period:
+            return self
+        period.blocks.pop()
+        return self._enter(_getframe(1))
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._leave(self._blocks.leave(_getframe(1)), error)
+        period = self._blocks.alike
+        if error is not None or period is None or not period.blocks:
+            self._leave(_getframe(1), error)
+            return
+        period.blocks.pop()
+        # Circuit.succeed(), written out as in decorators.py.
+        period.last_success = now = self._clock.monotonic()
+        if (number := next(period.tally)) >= period.due or now >= period.wake:
+            self._circuit.look(period, number, now)
 
     async def __aenter__(self) -> Self:
-        period: Any = self._circuit.engine.period
-        self._blocks.enter(_getframe(1), self.acquire() if period.asks else period)
-        return self
+        return self._enter(_getframe(1))
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._leave(self._blocks.leave(_getframe(1)), error)
+        self._leave(_getframe(1), error)
 
-    def _leave(self, left: tuple[Closed | Permit, bool] | None, error: BaseException | None) -> None:
+    def _enter(self, frame: FrameType) -> Self:
+        period: Any = self._engine.period  # Any: a period that does not ask is a closed one
+        entry = self.acquire() if period.asks else period
+        with self._circuit.serial.lock:
+            self._blocks.enter(frame, entry)
+        return self
+
+    def _leave(self, frame: FrameType, error: BaseException | None) -> None:
+        with self._circuit.serial.lock:
+            left = self._blocks.leave(frame)
         if left is None:
             return  # an exit that no entry belongs to
         entry, certain = left

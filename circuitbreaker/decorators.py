@@ -6,7 +6,6 @@ else that can be called (an object, a partial, a built-in, a bound method) becom
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Hashable
 from functools import partial, update_wrapper
 from types import EllipsisType, FunctionType
@@ -17,7 +16,6 @@ from ._circuit import Circuit
 from ._runs import Choose, async_generator_function, generator_function, run, run_async
 from ._values import positive_count
 from .breaker import CircuitBreaker
-from .clock import SystemClock
 from .keyed import KeyedBreakers
 from .options import Options, Settings, merged
 from .registry import Registry, home_of
@@ -199,8 +197,6 @@ def _check_fallback(fallback: Function | None, function: Function) -> None:
 
 def _guarded_function(circuit: Circuit, function: Function) -> Function:
     engine, clock = circuit.engine, circuit.clock
-    system = type(clock) is SystemClock
-    judged = circuit.outcomes.is_failure_result is not None
 
     def guarded(*args: Any, **kwargs: Any) -> Any:
         period: Any = engine.period  # Any: a period that does not ask is a closed one
@@ -212,12 +208,9 @@ def _guarded_function(circuit: Circuit, function: Function) -> Function:
         except BaseException as error:
             circuit.settle_joined(period, error)
             raise
-        if judged:
-            circuit.settle_joined(period, None, result)
-            return result
         # circuit.succeed(), written out here: a call and a branch less, a fifth of the whole.
-        period.last_success = now = time.monotonic() if system else clock.monotonic()
-        if (number := period.take()) >= period.due or now >= period.wake:
+        period.last_success = now = clock.monotonic()
+        if (number := next(period.tally)) >= period.due or now >= period.wake:
             circuit.look(period, number, now)
         return result
 
@@ -226,8 +219,6 @@ def _guarded_function(circuit: Circuit, function: Function) -> Function:
 
 def _guarded_coroutine_function(circuit: Circuit, function: Function) -> Function:
     engine, clock = circuit.engine, circuit.clock
-    system = type(clock) is SystemClock
-    judged = circuit.outcomes.is_failure_result is not None
 
     async def guarded(*args: Any, **kwargs: Any) -> Any:
         # As in _guarded_function, whose comments hold here too.
@@ -239,11 +230,8 @@ def _guarded_coroutine_function(circuit: Circuit, function: Function) -> Functio
         except BaseException as error:
             circuit.settle_joined(period, error)
             raise
-        if judged:
-            circuit.settle_joined(period, None, result)
-            return result
-        period.last_success = now = time.monotonic() if system else clock.monotonic()
-        if (number := period.take()) >= period.due or now >= period.wake:
+        period.last_success = now = clock.monotonic()
+        if (number := next(period.tally)) >= period.due or now >= period.wake:
             circuit.look(period, number, now)
         return result
 

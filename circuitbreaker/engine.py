@@ -11,9 +11,10 @@ caller holds one lock around every method, but for those that say that they need
 from __future__ import annotations
 
 import math
+from itertools import count
 from typing import NamedTuple, Protocol
 
-from ._periods import Admission, Closed, HalfOpen, Open, Period, Tally, Trial
+from ._periods import NOT_YET, Admission, Closed, HalfOpen, Open, Period, Trial
 from ._windows import Outcome, SparseWatch
 from .events import CircuitState, Hold, LastFailure
 
@@ -76,13 +77,13 @@ class Engine:
         self.period: Period = Closed(rules.watch())
         self.beside: Closed | None = None  # what a call joins that runs only because of a hold, and that nobody judges
         self.hold: Hold | None = None
-        self.rejections = Tally()
+        self.rejections = count(1)  # the number of the next one
         self.shadow_rejections = 0
         self.failures = 0
         self.ignored = 0
         self.last_failure: LastFailure | None = None
         self._successes = 0  # those of periods that ended, and of trials
-        self._last_success = -math.inf
+        self._last_success = NOT_YET
         self._failure_run = 0  # as far as it goes back beyond the closed period
 
     # Which calls may go
@@ -103,11 +104,9 @@ class Engine:
     def refusal(self, now: float) -> Refusal | None:
         """Why a call at `now` is refused for certain, if so. Needs no lock: an open period does not change."""
         period, hold = self.period, self.hold
-        if hold is Hold.FORCED_OPEN:
-            return period, math.inf, hold
-        if isinstance(period, Open) and now < period.until and hold is not Hold.FORCED_CLOSED:
+        if type(period) is Open and now < period.until and (hold is None or hold is Hold.SHADOW):
             return period, period.until - now, hold
-        return None
+        return (period, math.inf, hold) if hold is Hold.FORCED_OPEN else None
 
     def admit(self, now: float) -> tuple[Admission | Refusal, Transition | None]:
         """What one call settles with, or why it is refused; and the transition, if this made one."""
@@ -278,7 +277,7 @@ class Engine:
     def last_success_at(self) -> float | None:
         """When the last success ended, if there was one."""
         last = max([self._last_success, *(period.last_success for period in self._living())])
-        return last if last > -math.inf else None
+        return last if last > NOT_YET else None
 
     def _living(self) -> list[Closed]:
         return [period for period in (self.period, self.beside) if isinstance(period, Closed)]

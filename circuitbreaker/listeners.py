@@ -22,32 +22,27 @@ Listener = Callable[[Any], object]
 class Listeners:
     """The listeners of one breaker. `add`, `remove` and `queue` are called under the breaker's lock."""
 
-    __slots__ = ("_by_event", "_publishing", "_queue", "_run", "_telling")
+    __slots__ = ("by_event", "_publishing", "_queue", "_run", "_telling")
 
     def __init__(self, run: OwnCode) -> None:
         self._run = run
-        self._by_event: dict[str, tuple[tuple[object, Listener], ...]] = {}
+        self.by_event: dict[str, tuple[tuple[object, Listener], ...]] = {}
         self._queue: list[StateChange] = []
         self._publishing = Lock()
         self._telling: list[int] = []  # the threads that are in a listener
 
     def add(self, event: EventName, listener: Listener, token: object) -> None:
         """Let `listener` hear of `event` until `remove(token)`."""
-        self._by_event[event] = (*self._by_event.get(event, ()), (token, listener))
+        self.by_event[event] = (*self.by_event.get(event, ()), (token, listener))
 
     def remove(self, token: object) -> None:
         """Forget what was added with `token`."""
-        kept = {event: tuple(each for each in old if each[0] is not token) for event, old in self._by_event.items()}
-        self._by_event = {event: entries for event, entries in kept.items() if entries}
-
-    @property
-    def any(self) -> bool:
-        """Whether anybody listens to anything."""
-        return bool(self._by_event)
+        kept = {event: tuple(each for each in old if each[0] is not token) for event, old in self.by_event.items()}
+        self.by_event = {event: entries for event, entries in kept.items() if entries}
 
     def hear(self, event: EventName) -> bool:
         """Whether anybody listens to `event`."""
-        return bool(self._by_event.get(event))
+        return bool(self.by_event.get(event))
 
     @property
     def time_calls(self) -> bool:
@@ -78,7 +73,7 @@ class Listeners:
         telling = self._telling  # a child that a listener forks has another
         telling.append(me)
         try:
-            for _, listener in self._by_event.get(event, ()):
+            for _, listener in self.by_event.get(event, ()):
                 self._run(f"{event} listener", None, listener, value)
         finally:
             telling.remove(me)

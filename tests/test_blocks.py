@@ -12,7 +12,7 @@ import pytest
 
 from circuitbreaker import CircuitBreaker, CircuitOpenError, CircuitState, ManualClock
 
-from .support import Boom, attempt, in_threads, trip
+from .support import Boom, attempt, frequent_switches, in_threads, trip
 
 
 def block(breaker: CircuitBreaker) -> Iterator[None]:
@@ -241,14 +241,72 @@ def leave(breaker: CircuitBreaker) -> None:
 
 def test_an_exit_by_hand_that_may_be_anothers_settles_no_trial(breaker: CircuitBreaker, clock: ManualClock) -> None:
     """W4: nobody can tell whose it is, so the trial gives its attempt back."""
-    stale = block(breaker)
-    next(stale)
     half_open(breaker, clock)
+    trial = block(breaker)
+    next(trial)
     enter(breaker)
     leave(breaker)
     assert breaker.state is CircuitState.HALF_OPEN
     assert breaker.metrics().total_ignored == 1
-    next(stale, None)
+    next(trial, None)
+    assert breaker.state is CircuitState.CLOSED
+
+
+def test_an_exit_by_hand_is_a_late_one_before_it_is_a_trials(breaker: CircuitBreaker, clock: ManualClock) -> None:
+    """W4: it errs on the side that changes nothing."""
+    enter(breaker)
+    half_open(breaker, clock)
+    trial = block(breaker)
+    next(trial)
+    leave(breaker)
+    assert breaker.state is CircuitState.HALF_OPEN
+    assert breaker.metrics().total_successes == 1
+    next(trial, None)
+    assert breaker.state is CircuitState.CLOSED
+
+
+def test_blocks_of_two_closed_periods_settle_each_in_its_own(breaker: CircuitBreaker, clock: ManualClock) -> None:
+    """W4, E1: a stale block, though it fails, opens nothing; and the fast way is found again when it has left."""
+    for _ in range(3):
+        stale = block(breaker)
+        next(stale)
+        breaker.reset()
+        with breaker:
+            with pytest.raises(Boom):
+                stale.throw(Boom())  # type: ignore[attr-defined]
+            assert breaker.state is CircuitState.CLOSED
+        with pytest.raises(Boom), breaker:
+            raise Boom
+        assert breaker.state is CircuitState.OPEN
+        breaker.reset()
+    assert breaker.metrics().total_calls == 9
+
+
+def test_blocks_of_threads_are_counted_while_periods_change() -> None:
+    """W4, E6: entered by one period's token, by another's, or by their frames."""
+    breaker = CircuitBreaker(failure_threshold=10**9)
+    left: list[int] = []
+
+    def use() -> None:
+        for _ in range(300):
+            with breaker, breaker:
+                left.append(1)
+            held = block(breaker)
+            next(held)
+            with breaker:
+                next(held, None)
+            left.append(1)
+
+    def change() -> None:
+        while len(left) < 5 * 600:
+            breaker.reset()
+            breaker.on("success", lambda event: None)()
+
+    with frequent_switches():
+        work = [use] * 5 + [change]
+        in_threads(6, lambda: work.pop()())
+    assert breaker.metrics().total_successes == breaker.metrics().total_calls == 5 * 300 * 4
+    assert not breaker._blocks._entries
 
 
 async def test_an_async_exit_stack_settles_its_own_entries(breaker: CircuitBreaker, clock: ManualClock) -> None:

@@ -108,7 +108,7 @@ class World:
             self.engine.succeed(admission, self.now)
         else:
             admission.last_success = self.now
-            number = admission.take()
+            number = next(admission.tally)
             if number >= admission.due or self.now >= admission.wake:
                 self.engine.look(admission, number, self.now, 0.0)
         assert self.engine.successes == total + 1, "E6"
