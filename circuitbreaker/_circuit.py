@@ -71,7 +71,6 @@ class Circuit:
         "__weakref__",
         "_last_success",
         "clock",
-        "dropped",
         "engine",
         "fallback",
         "listeners",
@@ -92,7 +91,6 @@ class Circuit:
         self.engine = Engine(_Rules(settings, self.run))
         self.listeners = Listeners(self.run)
         self._last_success = _NO_SUCCESS
-        self.dropped: list[Admission] = []  # from permits that nobody settled
         self._ask_for_permits()
         renew_in_child(self)
         self.run.log()
@@ -106,8 +104,7 @@ class Circuit:
     def admit(self) -> Permit | Refusal:
         """A permit, or why there is none. Never blocks."""
         now = self.clock.monotonic()
-        if self.dropped:
-            self.collect_dropped()
+        self.serial.catch_up()
         refusal = self.engine.refusal(now)
         if refusal is None:
             period = self.engine.joinable
@@ -117,15 +114,15 @@ class Circuit:
             if not isinstance(admitted, tuple):
                 return self._permit_for(admitted, now)
             refusal = admitted
-        beside = self.engine.shadowed
-        if beside is None:
-            next(self.engine.rejections)
-            if self.listeners.by_event:
-                self._tell_of(refusal, shadow=False)
-            return refusal
-        self.serial.run(self.engine.count_shadow_rejection)
-        self._tell_of(refusal, shadow=True)
-        return Permit(self, beside, now)
+        beside = None if refusal[2] is None else self.engine.shadowed
+        if beside is not None:
+            self.serial.run(self.engine.count_shadow_rejection)
+            self._tell_of(refusal, shadow=True)
+            return Permit(self, beside, now)
+        next(self.engine.rejections)
+        if self.listeners.by_event:
+            self._tell_of(refusal, shadow=False)
+        return refusal
 
     def _admit_half_open(self, now: float) -> Admission | Refusal:
         # Inside a change of this circuit there is no waiting for one's turn: no trial for such a call.
@@ -287,14 +284,6 @@ class Circuit:
         """Calls need a permit, even when closed, if somebody wants to know their durations or their results."""
         self.engine.time_calls(self.listeners.time_calls or self.outcomes.is_failure_result is not None)
 
-    def collect_dropped(self) -> None:
-        """Take back what permits that nobody settled have left."""
-        self.serial.run(self._apply_dropped)
-
-    def _apply_dropped(self) -> None:
-        while self.dropped:
-            self.engine.release(self.dropped.pop())
-
     def _apply(self, change: Callable[..., Transition | None], *args: object) -> None:
         self._queue(change(*args))
 
@@ -318,7 +307,7 @@ class Circuit:
     def metrics(self) -> Metrics:
         """The numbers, all of one moment."""
         now = self.now()
-        self.collect_dropped()
+        self.serial.catch_up()
         with self.serial.lock:
             engine = self.engine
             opened = opened_by(engine.period)

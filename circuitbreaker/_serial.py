@@ -32,10 +32,19 @@ class Serial:
         """Whether this thread is in the middle of a step."""
         return self._owner == get_ident()
 
+    def leave(self, step: Callable[..., Any], *args: Any) -> None:
+        """Leave `step(*args)` to the next `run`. Takes no lock, so that a finalizer may come here at any moment."""
+        self._later.append(partial(step, *args))
+
+    def catch_up(self) -> None:
+        """Run what was left, if anything was."""
+        if self._later:
+            self.run(_nothing)
+
     def run(self, step: Callable[..., T], *args: Any) -> T | None:
         """Run `step(*args)` and what came meanwhile; or leave it, and return `None`, if this thread is inside one."""
         if self.inside:
-            self._later.append(partial(step, *args))
+            self.leave(step, *args)
             return None
         with self.lock:
             self._owner = get_ident()
@@ -46,3 +55,7 @@ class Serial:
                 return result
             finally:
                 self._owner = 0
+
+
+def _nothing() -> None:
+    """No step of one's own."""

@@ -78,9 +78,9 @@ class Permit:
         self.settle(error)
 
     def __del__(self) -> None:
-        # This may run at any moment, even while its thread holds the circuit's lock: leave word, and touch nothing.
+        # This may run at any moment, even while its thread holds the circuit's lock: leave word, and change nothing.
         if self._unsettled:
-            self._circuit.dropped.append(self._unsettled.pop())
+            self._circuit.serial.leave(self._circuit.engine.release, self._unsettled.pop())
 
     def __repr__(self) -> str:
         return f"<Permit of {self._circuit.name!r}, {'unsettled' if self._unsettled else 'settled'}>"

@@ -321,9 +321,12 @@ def test_a_strategy_that_calls_in_half_open_gets_no_trial(clock: ManualClock) ->
         return 5.0
 
     breaker = CircuitBreaker(failure_threshold=1, reset_timeout=strategy, half_open_max_attempts=1, clock=clock)
+    told: list[object] = []
+    breaker.on("rejected", told.append)
     trip(breaker)
     clock.advance(5)
     attempt(breaker, fail)
+    assert told == []
     assert results == ["fine", "CircuitOpenError"]
     assert breaker.metrics().total_rejections == 1
 
