@@ -10,15 +10,15 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from datetime import datetime, timezone
+from datetime import datetime
 from typing import Any
 
 from ._fork import renew_in_child
+from ._moments import moment, utc
 from ._own_code import OwnCode
 from ._periods import Admission, Closed, Open, Trial, opened_by, total
+from ._rules import Rules
 from ._serial import Serial
-from ._windows import SparseWatch
-from .backoff import Opening, draw
 from .clock import Clock, SystemClock
 from .engine import Engine, Refusal, Transition
 from .errors import CircuitOpenError
@@ -37,31 +37,11 @@ from .listeners import Listener, Listeners
 from .options import Settings
 from .outcomes import NO_RESULT, Verdict
 from .permit import Permit
-from .policies import begin
 
 __all__ = ["Circuit"]
 
 _NO_SUCCESS = (-math.inf, datetime.min)
 """A moment of the monotonic clock, and the same as a date."""
-
-
-class _Rules:
-    """What the engine asks of the user's configuration, the user's own code guarded."""
-
-    __slots__ = ("_run", "_settings", "attempts", "successes_to_close", "trial_timeout")
-
-    def __init__(self, settings: Settings, run: OwnCode) -> None:
-        self._settings = settings
-        self._run = run
-        self.successes_to_close = settings.success_threshold
-        self.attempts = settings.half_open_max_attempts
-        self.trial_timeout = settings.half_open_timeout
-
-    def watch(self) -> SparseWatch:
-        return begin(self._settings.trip, self._run)
-
-    def open_for(self, opening: int, error: BaseException | None) -> float:
-        return draw(self._settings.reset_timeout, Opening(opening, error, self._settings.clock.time()), self._run)
 
 
 class Circuit:
@@ -88,7 +68,7 @@ class Circuit:
         self.fallback = settings.fallback
         self.run = OwnCode(name)
         self.serial = Serial()
-        self.engine = Engine(_Rules(settings, self.run))
+        self.engine = Engine(Rules(settings, self.run))
         self.listeners = Listeners(self.run)
         self._last_success = _NO_SUCCESS
         self._ask_for_permits()
@@ -267,6 +247,7 @@ class Circuit:
     def hold(self, hold: Hold) -> None:
         """Hold the circuit until it is reset."""
         self.serial.run(self.engine.force, hold)
+        self.tell_the_rest()
 
     def listen(self, event: EventName, listener: Listener, token: object) -> None:
         """Let `listener` hear of `event` until `unlisten(token)`."""
@@ -289,7 +270,7 @@ class Circuit:
 
     def _queue(self, change: Transition | None) -> None:
         if change is not None and self.listeners.hear("state_change"):
-            self.listeners.queue(StateChange(self.name, *change[:3], self.moment(change.at), *change[4:]))
+            self.listeners.queue(StateChange(self.name, *change[:3], moment(self.clock, change.at), *change[4:]))
 
     def tell_the_rest(self) -> None:
         """Tell of the transitions, and log what the user's own code raised, once no lock is held."""
@@ -324,7 +305,7 @@ class Circuit:
                 shadow_rejections=engine.shadow_rejections,
                 last_failure_time=engine.last_failure.at if engine.last_failure else None,
                 last_success_time=None if last_success is None else self._last_success_time(last_success),
-                next_attempt_time=None if next_attempt is None else self.moment(next_attempt),
+                next_attempt_time=None if next_attempt is None else moment(self.clock, next_attempt),
                 opened_at=self.opened_at(opened) if opened else None,
                 reason=opened.reason if opened else "",
                 last_failure=engine.last_failure,
@@ -343,32 +324,17 @@ class Circuit:
         why = f" because {opened.reason}" if opened else ""
         return f"{period.state}{held}{why}, next trial in {wait:.3g} s"
 
-    # Moments
-
-    def moment(self, at: float) -> datetime:
-        """When the monotonic clock showed `at`, by the wall clock as it stands now."""
-        return utc(self.clock.time() - (self.now() - at))
-
     def _last_success_time(self, at: float) -> datetime:
         """The moment `at`, the same whenever it is asked for: two clocks cannot be read at one instant."""
         if self._last_success[0] != at:
-            self._last_success = (at, self.moment(at))
+            self._last_success = (at, moment(self.clock, at))
         return self._last_success[1]
 
     def opened_at(self, opened: Open) -> datetime:
         """When the circuit opened."""
         if opened.moment is None:
-            opened.moment = self.moment(opened.since)
+            opened.moment = moment(self.clock, opened.since)
         return opened.moment
-
-
-def utc(seconds: float) -> datetime:
-    """`seconds` since 1970 as a datetime, the nearest that there is for what lies beyond the calendar."""
-    try:
-        return datetime.fromtimestamp(seconds, timezone.utc)
-    except (OverflowError, ValueError, OSError):
-        end = datetime.max if seconds > 0 else datetime.min
-        return end.replace(tzinfo=timezone.utc)
 
 
 def _shorten(text: str, most: int = 200) -> str:

@@ -1,0 +1,32 @@
+"""What the engine asks of the user's configuration, with the user's own code guarded (E4)."""
+
+from __future__ import annotations
+
+from ._own_code import OwnCode
+from ._windows import SparseWatch
+from .backoff import Opening, draw
+from .options import Settings
+from .policies import begin
+
+__all__ = ["Rules"]
+
+
+class Rules:
+    """The rules of one circuit: `engine.Rules`, by the settings of its breaker."""
+
+    __slots__ = ("_run", "_settings", "attempts", "successes_to_close", "trial_timeout")
+
+    def __init__(self, settings: Settings, run: OwnCode) -> None:
+        self._settings = settings
+        self._run = run
+        self.successes_to_close = settings.success_threshold
+        self.attempts = settings.half_open_max_attempts
+        self.trial_timeout = settings.half_open_timeout
+
+    def watch(self) -> SparseWatch:
+        """A watch for a new closed period."""
+        return begin(self._settings.trip, self._run)
+
+    def open_for(self, opening: int, error: BaseException | None) -> float:
+        """The seconds that the `opening`th open period since the circuit was closed lasts."""
+        return draw(self._settings.reset_timeout, Opening(opening, error, self._settings.clock.time()), self._run)
