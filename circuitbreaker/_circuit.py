@@ -35,7 +35,7 @@ from .events import (
 )
 from .listeners import Listener, Listeners
 from .options import Settings
-from .outcomes import NO_RESULT, Verdict
+from .outcomes import NO_RESULT, Outcomes, Verdict
 from .permit import Permit
 
 __all__ = ["Circuit"]
@@ -61,15 +61,15 @@ class Circuit:
     )
 
     def __init__(self, name: str, settings: Settings) -> None:
-        self.name = name
+        self.name: str = name
         # The module itself in place of SystemClock, which would only ask it, by name as it must (E10): 25 ns a call.
         self.clock: Clock = time if type(settings.clock) is SystemClock else settings.clock
-        self.outcomes = settings.outcomes
-        self.fallback = settings.fallback
-        self.run = OwnCode(name)
-        self.serial = Serial()
-        self.engine = Engine(Rules(settings, self.run))
-        self.listeners = Listeners(self.run)
+        self.outcomes: Outcomes = settings.outcomes
+        self.fallback: Callable[..., Any] | None = settings.fallback
+        self.run: OwnCode = OwnCode(name)
+        self.serial: Serial = Serial()
+        self.engine: Engine = Engine(Rules(settings, self.run))
+        self.listeners: Listeners = Listeners(self.run)
         self._last_success = _NO_SUCCESS
         self._ask_for_permits()
         renew_in_child(self)

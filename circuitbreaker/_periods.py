@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from datetime import datetime
 from itertools import count
+from typing import ClassVar
 
 from ._windows import NEVER, Outcome, SparseWatch
 from .events import CircuitState, LastFailure
@@ -47,19 +48,21 @@ class Closed:
         "tally",
         "wake",
     )
-    state = CircuitState.CLOSED
+    state: ClassVar[CircuitState] = CircuitState.CLOSED
 
     def __init__(self, watch: SparseWatch, asks: bool = False) -> None:
         self._watch = watch
-        self.tally = count(1)
+        self.tally: count[int] = count(1)
         self.blocks: list[None] = []  # one for each `with` block in it that is not noted by its place
-        self.failures = 0
+        self.failures: int = 0
         self._run = 0  # consecutive failures, up to the one with the number `_run_end`
         self._run_end = 0
-        self.last_success = NOT_YET
-        self.final = NEVER  # the last number that counts in this period
-        self.due, self.wake, self.slow = watch.due, watch.wake, watch.slow
-        self.asks = asks or watch.slow < math.inf
+        self.last_success: float = NOT_YET
+        self.final: int = NEVER  # the last number that counts in this period
+        self.due: int = watch.due
+        self.wake: float = watch.wake
+        self.slow: float = watch.slow
+        self.asks: bool = asks or watch.slow < math.inf
 
     def fail(self, now: float, duration: float) -> str | None:
         """Take one failure in; return why to open, if so."""
@@ -95,19 +98,19 @@ class Open:
     """One open period. It does not change while it lasts, so reading it needs no lock."""
 
     __slots__ = ("last_failure", "length", "moment", "reason", "round", "since", "until")
-    state = CircuitState.OPEN
-    asks = True
+    state: ClassVar[CircuitState] = CircuitState.OPEN
+    asks: ClassVar[bool] = True
 
     def __init__(
         self, since: float, length: float, reason: str, last_failure: LastFailure | None, opening: int
     ) -> None:
-        self.since = since
-        self.length = length
-        self.until = since + length
+        self.since: float = since
+        self.length: float = length
+        self.until: float = since + length
         self.moment: datetime | None = None  # `since` as a date, once it was shown: a refusal shall not pay for it
-        self.reason = reason
-        self.last_failure = last_failure
-        self.round = opening
+        self.reason: str = reason
+        self.last_failure: LastFailure | None = last_failure
+        self.round: int = opening
 
 
 class Trial:
@@ -116,24 +119,24 @@ class Trial:
     __slots__ = ("deadline", "period")
 
     def __init__(self, period: HalfOpen, deadline: float) -> None:
-        self.period = period
-        self.deadline = deadline
+        self.period: HalfOpen = period
+        self.deadline: float = deadline
 
 
 class HalfOpen:
     """One half-open period: the trials that are out, and how the others ended."""
 
     __slots__ = ("_attempts", "_timeout", "_trials", "finished", "opened", "successes")
-    state = CircuitState.HALF_OPEN
-    asks = True
+    state: ClassVar[CircuitState] = CircuitState.HALF_OPEN
+    asks: ClassVar[bool] = True
 
     def __init__(self, opened: Open, attempts: int, timeout: float) -> None:
-        self.opened = opened
+        self.opened: Open = opened
         self._attempts = attempts
         self._timeout = timeout
         self._trials: dict[Trial, None] = {}  # out and holding an attempt, the oldest first
-        self.finished = 0  # attempts used up by trials that ended
-        self.successes = 0
+        self.finished: int = 0  # attempts used up by trials that ended
+        self.successes: int = 0
 
     def admit(self, now: float) -> Trial | None:
         """A trial, if an attempt is free or can be taken from one that stayed out too long (H1, H4)."""

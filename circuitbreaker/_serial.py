@@ -23,7 +23,7 @@ class Serial:
     __slots__ = ("_later", "_owner", "lock")
 
     def __init__(self) -> None:
-        self.lock = RLock()  # re-entrant, for an interrupt between its taking and the next line
+        self.lock: RLock = RLock()  # re-entrant, for an interrupt between its taking and the next line
         self._owner = 0
         self._later: list[Callable[[], Any]] = []
 

@@ -42,9 +42,9 @@ class SparseWatch:
     __slots__ = ("due", "slow", "wake")
 
     def __init__(self) -> None:
-        self.due = NEVER
-        self.wake = math.inf
-        self.slow = math.inf
+        self.due: int = NEVER
+        self.wake: float = math.inf
+        self.slow: float = math.inf
 
     def see(self, outcome: Outcome) -> str | None:
         """Take `outcome` in. Return why the circuit should open now, or `None`."""

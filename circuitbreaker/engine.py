@@ -77,10 +77,10 @@ class Engine:
         self.period: Period = Closed(rules.watch())
         self.beside: Closed | None = None  # what a call joins that runs only because of a hold, and that nobody judges
         self.hold: Hold | None = None
-        self.rejections = count(1)  # the number of the next one
-        self.shadow_rejections = 0
-        self.failures = 0
-        self.ignored = 0
+        self.rejections: count[int] = count(1)  # the number of the next one
+        self.shadow_rejections: int = 0
+        self.failures: int = 0
+        self.ignored: int = 0
         self.last_failure: LastFailure | None = None
         self._successes = 0  # those of periods that ended, and of trials
         self._last_success = NOT_YET
@@ -138,7 +138,7 @@ class Engine:
         if period is not self.period:
             return None  # The circuit moved on while this call was in flight.
         reason = period.see(Outcome(number, now, False, 0, duration))
-        return self._trip(period, now, reason, None)
+        return self._open(now, reason, None) if reason else None
 
     def succeed(self, trial: Trial, now: float) -> Transition | None:
         """A trial ended in success."""
@@ -162,7 +162,7 @@ class Engine:
         if admission is not self.period:
             return None  # The circuit moved on while this call was in flight.
         reason = admission.fail(now, duration)
-        return self._trip(admission, now, reason, error)
+        return self._open(now, reason, error) if reason else None
 
     def _fail_trial(
         self, trial: Trial, now: float, failure: LastFailure, error: BaseException | None
@@ -228,10 +228,6 @@ class Engine:
         return self.hold is Hold.FORCED_OPEN or self.hold is Hold.FORCED_CLOSED
 
     # Transitions
-
-    def _trip(self, period: Closed, now: float, reason: str | None, error: BaseException | None) -> Transition | None:
-        """Open if there is a reason to, and the policy that gave it did not end the period itself (by `reset()`)."""
-        return self._open(now, reason, error) if reason and period is self.period else None
 
     def _open(self, now: float, reason: str, error: BaseException | None) -> Transition:
         before = self.period.opened.round if isinstance(self.period, HalfOpen) else 0

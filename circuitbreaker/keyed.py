@@ -31,7 +31,7 @@ class KeyedBreakers(Mapping[Hashable, CircuitBreaker]):
     ) -> None:
         self._make = make
         self._drop = drop
-        self.maxsize = positive_count("maxsize", maxsize)
+        self.maxsize: int = positive_count("maxsize", maxsize)
         self._breakers: dict[Hashable, CircuitBreaker] = {}  # the least recently used first
         self._lock = RLock()  # re-entrant: a key's __eq__ may use what it guards
         renew_in_child(self)

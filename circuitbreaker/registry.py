@@ -161,7 +161,7 @@ def subscribe(subject: Registry | CircuitBreaker, event: EventName, listener: Li
     return listener
 
 
-registry = Registry()
+registry: Registry = Registry()
 """The default registry."""
 
 _defaults = [registry]

@@ -123,6 +123,10 @@ def test_one_failed_trial_opens_it_again(half_open: Make, clock: ManualClock) ->
     attempt(breaker)
     attempt(breaker, fail)
     assert breaker.state is CircuitState.OPEN
+    assert breaker.metrics().failure_count == 1  # in a row: two trials had succeeded
+    clock.advance(30)
+    attempt(breaker, fail)
+    assert breaker.metrics().failure_count == 2
     assert breaker.metrics().reason == "a trial failed: Boom: out of order"
     assert attempt(breaker) == "CircuitOpenError"
     clock.advance(30)

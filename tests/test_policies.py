@@ -186,6 +186,20 @@ def test_a_success_that_completes_the_minimum_can_trip_it(window: dict[str, Any]
     assert breaker.metrics().reason.startswith("failure rate 50 % of 4 calls")
 
 
+def test_old_successes_that_leave_the_window_can_tip_the_balance() -> None:
+    """C2: at the very next call, though that is a success and its slot has begun before."""
+    clock = ManualClock()
+    breaker = CircuitBreaker(trip=FailureRate(0.5, seconds=100, minimum_calls=2), clock=clock)
+    guarded = breaker(succeed)
+    for _ in range(3):
+        guarded()
+    clock.advance(99.5)
+    attempt(breaker, fail)
+    clock.advance(0.7)
+    guarded()
+    assert breaker.metrics().reason == "failure rate 50 % of 2 calls in 100 s, threshold 50 %"
+
+
 async def test_an_async_success_that_completes_the_minimum_can_trip_it() -> None:
     breaker = CircuitBreaker(trip=FailureRate(0.5, calls=10, minimum_calls=2))
     attempt(breaker, fail)
