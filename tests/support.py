@@ -66,6 +66,8 @@ def in_threads(many: int, work: Callable[[], object]) -> None:
         thread.start()
     for thread in threads:
         thread.join(30)
+        if thread.is_alive():
+            errors.append(AssertionError("a thread hangs"))
     if errors:
         raise errors[0]
 

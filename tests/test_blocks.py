@@ -282,6 +282,46 @@ def test_blocks_of_two_closed_periods_settle_each_in_its_own(breaker: CircuitBre
     assert breaker.metrics().total_calls == 9
 
 
+def test_a_block_that_enters_while_the_period_changes_is_counted_in_its_own(breaker: CircuitBreaker) -> None:
+    """W4, E6: another period begins, and another block enters it, just before this one leaves its token."""
+    with breaker:
+        pass
+    alike = breaker._blocks.alike
+    assert alike is not None
+    other = block(breaker)
+
+    class Meddling(list[None]):
+        def append(self, token: None) -> None:
+            breaker.reset()
+            next(other)
+            super().append(token)
+
+    alike.blocks = Meddling()
+    with breaker:
+        next(other, None)
+        assert breaker.metrics().total_successes == 2
+    assert breaker.metrics().total_successes == 3
+    assert not breaker._blocks._entries
+    with breaker:
+        pass
+    assert breaker.metrics().total_successes == 4
+
+
+def test_each_exit_stack_of_a_function_has_its_own_entry(clock: ManualClock) -> None:
+    """W4: told apart by how long their blocks lasted."""
+    lasted: list[float] = []
+    breaker = CircuitBreaker(clock=clock)
+    breaker.on("success", lambda event: lasted.append(event.duration))
+    one, other = contextlib.ExitStack(), contextlib.ExitStack()
+    one.enter_context(breaker)
+    clock.advance(5)
+    other.enter_context(breaker)
+    clock.advance(1)
+    one.close()
+    other.close()
+    assert lasted == [6.0, 1.0]
+
+
 def test_blocks_of_threads_are_counted_while_periods_change() -> None:
     """W4, E6: entered by one period's token, by another's, or by their frames."""
     breaker = CircuitBreaker(failure_threshold=10**9)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
+import freezegun
 import pytest
 
 from circuitbreaker import CircuitBreaker, CircuitState, ConsecutiveFailures, ManualClock, SystemClock, circuit
@@ -245,6 +246,15 @@ def test_system_clocks_are_equal() -> None:
     assert SystemClock().monotonic() <= SystemClock().monotonic()
     assert SystemClock().time() > 1e9
     assert repr(SystemClock()) == "SystemClock()"
+
+
+def test_the_system_clock_is_frozen_by_name() -> None:
+    """E10"""
+    clock = SystemClock()
+    with freezegun.freeze_time("2030-01-01") as frozen:
+        before = clock.monotonic(), clock.time()
+        frozen.tick(5)
+        assert (clock.monotonic(), clock.time()) == (before[0] + 5, before[1] + 5)
 
 
 def test_a_custom_clock_serves_every_way_in(clock: ManualClock) -> None:
