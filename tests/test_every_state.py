@@ -317,6 +317,31 @@ def test_what_a_policy_or_strategy_does_to_its_breaker_is_done_after_the_change_
     assert attempt(breaker) in ("fine", "CircuitOpenError")
 
 
+def test_nothing_is_told_before_the_last_change_is_made() -> None:
+    """E5: though the second strategy uses the breaker while the first transition waits to be told."""
+    told: list[tuple[str, bool]] = []
+
+    class Ordering:
+        def watch(self) -> Ordering:
+            return self
+
+        def see(self, outcome: Outcome) -> str | None:
+            breaker.reset()
+            breaker.open()
+            return "seen"
+
+    def strategy(opening: object) -> float:
+        breaker.acquire().release()
+        return 5.0
+
+    def listener(change: StateChange) -> None:
+        told.append((change.new_state.value, breaker._circuit.serial.inside))
+
+    breaker = CircuitBreaker(trip=Ordering(), reset_timeout=strategy, on_state_change=listener)
+    attempt(breaker, fail)
+    assert told == [("open", False), ("closed", False), ("open", False)]
+
+
 def test_a_strategy_that_calls_in_half_open_gets_no_trial(clock: ManualClock) -> None:
     """H1: there is no waiting for one's turn inside a change."""
     results: list[str] = []
