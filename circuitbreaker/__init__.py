@@ -18,13 +18,16 @@ from .events import (
     CallSucceeded,
     CircuitState,
     Event,
+    EventName,
     Hold,
     LastFailure,
     Metrics,
     StateChange,
 )
 from .keyed import KeyedBreakers
+from .listeners import Listener
 from .options import Options
+from .outcomes import ErrorFilter
 from .permit import Permit
 from .policies import AllOf, AnyOf, ConsecutiveFailures, FailureRate, Outcome, SlowCallRate, TripPolicy, Watch
 from .registry import Registry, get_breaker, registry
@@ -44,12 +47,15 @@ __all__ = [
     "CircuitState",
     "Clock",
     "ConsecutiveFailures",
+    "ErrorFilter",
     "Event",
+    "EventName",
     "ExponentialBackoff",
     "FailureRate",
     "Hold",
     "KeyedBreakers",
     "LastFailure",
+    "Listener",
     "ManualClock",
     "Metrics",
     "Opening",

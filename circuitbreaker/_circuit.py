@@ -19,6 +19,7 @@ from ._own_code import OwnCode
 from ._periods import Admission, Closed, Open, Trial, opened_by, total
 from ._rules import Rules
 from ._serial import Serial
+from ._values import show
 from .clock import Clock, SystemClock
 from .engine import Engine, Refusal, Transition
 from .errors import CircuitOpenError
@@ -322,7 +323,7 @@ class Circuit:
             return f"closed{held}, {run} consecutive failure{'' if run == 1 else 's'}"
         opened = opened_by(period)
         why = f" because {opened.reason}" if opened else ""
-        return f"{period.state}{held}{why}, next trial in {wait:.3g} s"
+        return f"{period.state}{held}{why}, next trial in {show(wait)} s"
 
     def _last_success_time(self, at: float) -> datetime:
         """The moment `at`, the same whenever it is asked for: two clocks cannot be read at one instant."""

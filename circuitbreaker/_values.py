@@ -9,7 +9,7 @@ import sys
 from datetime import timedelta
 from typing import Any, ClassVar
 
-__all__ = ["Value", "at_least", "positive_count", "ratio", "seconds"]
+__all__ = ["Value", "at_least", "positive_count", "ratio", "seconds", "show"]
 
 
 class Value:
@@ -66,6 +66,11 @@ def positive_count(name: str, value: Any) -> int:
     if value < 1:
         raise ValueError(f"{name} must be at least 1, got {value!r}")
     return value
+
+
+def show(seconds: float) -> str:
+    """`seconds` as people read them: three digits, or all that stand before the point."""
+    return f"{seconds:.3g}" if seconds < 1000 else f"{seconds:.0f}"
 
 
 def at_least(name: str, value: Any, least: float) -> float:

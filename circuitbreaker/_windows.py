@@ -29,7 +29,7 @@ class Outcome(NamedTuple):
     run: int
     """Consecutive failures up to and with this call; 0 for a success."""
     duration: float
-    """How long the call took, in seconds; 0 unless some policy of the breaker's asks for durations."""
+    """How long the call took, in seconds; 0 if nobody asked for durations."""
 
 
 class SparseWatch:

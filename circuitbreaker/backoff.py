@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from ._callables import is_awaitable, plain_callable
 from ._own_code import OwnCode
-from ._values import Value, at_least, seconds
+from ._values import Value, at_least, seconds, show
 
 __all__ = ["ExponentialBackoff", "Opening", "RetryAfter", "Strategy"]
 
@@ -45,7 +45,7 @@ class Constant(Value):
         return self.seconds
 
     def __repr__(self) -> str:
-        return f"{self.seconds:g} s"
+        return f"{show(self.seconds)} s"
 
 
 class ExponentialBackoff(Value):
@@ -53,7 +53,8 @@ class ExponentialBackoff(Value):
 
     `jitter` is the ratio, from 0 to 1, by which a period may be shortened at random, drawn once per period: a fleet
     that failed together comes back apart. `jitter=1.0` is the "full jitter" of Marc Brooker, "Exponential Backoff and
-    Jitter" (AWS Architecture Blog, 2015). It only shortens, so that `maximum` holds and the spread stays at the top.
+    Jitter" (AWS Architecture Blog, 2015). It only shortens, so no period exceeds
+    `maximum`.
     """
 
     __slots__ = ("initial", "factor", "maximum", "jitter")

@@ -97,12 +97,12 @@ class CircuitBreaker:
             self._circuit.look(period, number, now)
 
     async def __aenter__(self) -> Self:
-        return self._enter(_getframe(1))
+        return self.__enter__()
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._leave(_getframe(1), error)
+        self.__exit__(kind, error, traceback)
 
     def _enter(self, frame: FrameType) -> Self:
         period: Any = self._engine.period  # Any: a period that does not ask is a closed one
@@ -134,7 +134,12 @@ class CircuitBreaker:
     def call(self, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call `function` guarded, and return what it returns; for a coroutine function, something to await.
 
-        What a plain function returns is guarded on, if it can be awaited, until it was.
+        If a plain function returns something to await, the call lasts until that was awaited, and `call` returns a
+        coroutine in its place.
+
+        Raises:
+            CircuitOpenError: the circuit refused, and there is no `fallback`.
+            TypeError: `function` is a class, or something already called.
         """
         result: R = call(self._circuit, any_callable("function", function), args, kwargs)
         return result
@@ -175,9 +180,14 @@ class CircuitBreaker:
         """Let `listener` hear of `event`: `"state_change"`, `"success"`, `"failure"`, `"rejected"` or `"ignored"`.
 
         Returns a function that undoes it. Without a listener it is a decorator, which gives the function back.
-        Listeners are called after the fact, with no lock held, in the thread that caused it. They may use the breaker:
-        a call that a listener makes counts like any other, and is not told of. What a listener raises is logged (E4).
-        Ends of calls that began before anybody listened to one are not told of.
+        Listeners are called after the fact, with no lock held: of a call's end by the thread in which it ended, of
+        state changes in their order, by one thread at a time (E5). They may use the breaker: a call that a listener
+        makes counts like any other, and is not told of. What a listener raises is logged (E4). A call that began before
+        anybody listened to ends of calls is not told of.
+
+        Raises:
+            ValueError: there is no such event.
+            TypeError: the listener cannot be called, or is a coroutine function.
         """
         check_event(event)
         if listener is None:
@@ -197,7 +207,7 @@ class CircuitBreaker:
         self._circuit.control(self._circuit.engine.reset)
 
     def force_open(self) -> None:
-        """Refuse every call until `reset()`, whatever the state is and goes on to be (M2)."""
+        """Refuse every call until `reset()`, whatever the state is (M2)."""
         self._circuit.hold(Hold.FORCED_OPEN)
 
     def force_closed(self) -> None:

@@ -113,7 +113,7 @@ def _guard_by_one(home: Registry | None, name: str | None, options: Options, fun
     if home is None:
         breaker = CircuitBreaker(name or _name_of(function), registry=None, **options)
     elif name is None:
-        breaker = home.create(_name_of(function), options)
+        breaker = home._create(_name_of(function), options)
     else:
         breaker = home.get_or_create(name, **options)
     return guard(breaker, function)
@@ -133,13 +133,13 @@ def _guard_by_key(
     def make(key: Hashable) -> CircuitBreaker:
         if home is None:
             return CircuitBreaker(f"{stem}[{key}]", registry=None, **options)
-        return home.create(f"{stem}[{key}]", options)
+        return home._create(f"{stem}[{key}]", options)
 
     breakers = KeyedBreakers(make, (lambda breaker: None) if home is None else home.discard, maxsize)
     _check_fallback(settings.fallback, function)
 
     def choose(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Circuit:
-        return breakers.use(key(*args, **kwargs))._circuit
+        return breakers._use(key(*args, **kwargs))._circuit
 
     return _wrap_by_key(choose, breakers, function)
 

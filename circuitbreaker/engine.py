@@ -15,6 +15,7 @@ from itertools import count
 from typing import NamedTuple, Protocol
 
 from ._periods import NOT_YET, Admission, Closed, HalfOpen, Open, Period, Trial
+from ._values import show
 from ._windows import Outcome, SparseWatch
 from .events import CircuitState, Hold, LastFailure
 
@@ -237,7 +238,7 @@ class Engine:
     def _half_open(self, opened: Open, now: float) -> Transition:
         timeout = opened.length if self._rules.trial_timeout is None else self._rules.trial_timeout
         period = HalfOpen(opened, self._rules.attempts, timeout)
-        return self._move(period, now, f"{opened.length:.3g} s have passed")
+        return self._move(period, now, f"{show(opened.length)} s have passed")
 
     def _close(self, now: float, reason: str) -> Transition:
         watch = SparseWatch() if self._forced else self._rules.watch()

@@ -11,6 +11,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
+from ._values import show
 from .events import CircuitState, Hold, LastFailure
 
 __all__ = ["CircuitBreakerError", "CircuitOpenError"]
@@ -31,11 +32,11 @@ class CircuitOpenError(CircuitBreakerError):
     state: CircuitState
     """The circuit's state when it refused."""
     retry_after: float
-    """Seconds until another call may be let through; `inf` while the circuit is forced open."""
+    """Seconds until another call may be let through, at the latest; `inf` while the circuit is forced open."""
     reason: str
     """Why the circuit opened: the policy and its numbers."""
     opened_at: datetime | None
-    """When it opened, in UTC; `None` if only a hold keeps it shut."""
+    """When it opened, in UTC; `None` if the circuit is closed and a hold refuses."""
     last_failure: LastFailure | None
     """The last failure's type, text and time."""
     hold: Hold | None
@@ -67,22 +68,21 @@ class CircuitOpenError(CircuitBreakerError):
         return type(self), (self.name, self.state, self.retry_after), vars(self)
 
     def __str__(self) -> str:
-        return f"circuit {self.name!r} {self._what()}{self._why()}; {self._next()}"
+        return f"circuit {self.name!r} is {self._state()}{self._why()}; {self._next()}"
 
-    def _what(self) -> str:
+    def _state(self) -> str:
+        at = f" {self.opened_at:%Y-%m-%d %H:%M:%S} UTC" if self.opened_at else ""
         if self.hold is Hold.FORCED_OPEN:
-            return "is forced open"
+            return "forced open" + (f"; it opened at{at}" if at else "")
         if self.state is CircuitState.HALF_OPEN:
-            return "is half-open and all its trials are out"
-        return "is open"
+            return f"half-open, and all its trials are out; it opened at{at}"
+        return "open" + (f" since{at}" if at else "")
 
     def _why(self) -> str:
-        since = f" since {self.opened_at:%Y-%m-%d %H:%M:%S} UTC" if self.opened_at else ""
         reason = f": {self.reason}" if self.reason else ""
-        last = f"; last failure {self.last_failure}" if self.last_failure else ""
-        return since + reason + last
+        return reason + (f"; last failure {self.last_failure}" if self.last_failure else "")
 
     def _next(self) -> str:
         if self.hold is Hold.FORCED_OPEN:
             return "it stays so until reset()"
-        return f"next trial in {self.retry_after:.3g} s"
+        return f"next trial in {show(self.retry_after)} s"

@@ -92,7 +92,7 @@ class CallFailed(NamedTuple):
 class CallIgnored(NamedTuple):
     """`"ignored"`: a call ended without a verdict. `error` is `None` for a permit that was released.
 
-    A permit that is dropped unsettled is counted, and not told of: that happens whenever the memory is collected.
+    A permit that is dropped unsettled is counted, and not told of: that may happen at any moment.
     """
 
     name: str

@@ -18,7 +18,7 @@ class KeyedBreakers(Mapping[Hashable, CircuitBreaker]):
     """The breakers made so far, by key. Looking makes none, and does not count as use.
 
     Past `maxsize`, the least recently used breaker that is closed and not held is dropped. One that is open, half-open
-    or held never is, for that would let the flood through; so a mapping full of those grows beyond `maxsize`.
+    or held never is, for its next caller would get a closed one; so a mapping full of those grows beyond `maxsize`.
 
     Args:
         make: makes the breaker for a key.
@@ -36,7 +36,7 @@ class KeyedBreakers(Mapping[Hashable, CircuitBreaker]):
         self._lock = RLock()  # re-entrant: a key's __eq__ may use what it guards
         renew_in_child(self)
 
-    def use(self, key: Hashable) -> CircuitBreaker:
+    def _use(self, key: Hashable) -> CircuitBreaker:
         """The breaker for `key`, made if need be, and now the most recently used."""
         with self._lock:
             breaker = self._breakers.pop(key, None)

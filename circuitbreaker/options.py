@@ -73,7 +73,7 @@ _PEERS = {
     "on": "is_failure",
     "classifier": "is_failure, ignore",
     "exclude": "ignore",
-    "unreachable_exceptions": "is_failure",
+    "unreachable_exceptions": "ignore",
     "ignore_exceptions": "ignore",
     "fallback_function": "fallback",
     "half_open_max_calls": "half_open_max_attempts",
@@ -137,7 +137,7 @@ class Settings(Value):
 
     def differences(self, other: Settings) -> str:
         """How `other` differs from this, option by option."""
-        mine, theirs = self._fields(), other._fields()
+        mine, theirs = ({**each._fields(), **each.outcomes._fields(), "outcomes": None} for each in (self, other))
         return "; ".join(
             f"{name} {theirs[name]!r} there, {mine[name]!r} here" for name in mine if mine[name] != theirs[name]
         )
@@ -155,7 +155,8 @@ def merged(defaults: Options, options: Options) -> Options:
 def _check_names(options: Mapping[str, Any]) -> None:
     for name in options:
         if name in _PEERS:
-            raise TypeError(f"there is no option {name!r}; here it is called {_PEERS[name]}")
+            verb = "is called" if _PEERS[name] in Options.__annotations__ else "is part of"
+            raise TypeError(f"there is no option {name!r}; here it {verb} {_PEERS[name]}")
         if name not in Options.__annotations__:
             raise TypeError(f"there is no option {name!r}; the options are {', '.join(Options.__annotations__)}")
 

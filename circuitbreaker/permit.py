@@ -1,4 +1,4 @@
-"""Permit: leave for one call, as a value that can be carried anywhere and settled once."""
+"""Permit: permission for one call, as a value that can be carried anywhere and settled once."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["Permit"]
 
 
 class Permit:
-    """Leave for one call, to be settled once: `success()`, `failure(error)` or `release()`. For callback code.
+    """Permission for one call, to be settled once: `success()`, `failure(error)` or `release()`. For callback code.
 
     As a context manager it is settled by how its block ends. Settling it again does nothing (E2). One that is dropped
     unsettled gives its attempt back and counts as ignored (H3). It may be settled in any thread.
@@ -33,27 +33,31 @@ class Permit:
     def success(self) -> None:
         """The call succeeded."""
         if self._unsettled:
-            self.settle_as(Verdict.SUCCESS)
+            self._settle_as(Verdict.SUCCESS)
 
     def failure(self, error: BaseException | None = None) -> None:
-        """The call failed, with `error` if there is one; an error that is to be ignored (`ignore`, E3) is ignored."""
+        """The call failed, with `error` if there is one.
+
+        An error that `ignore` matches, or that is no `Exception` (E3), counts as ignored; `is_failure` is not asked.
+        Raises `TypeError` if `error` is no exception.
+        """
         if not (error is None or isinstance(error, BaseException)):
             raise TypeError(f"error must be an exception or None, got {error!r}")
         if self._unsettled:
             ignored = error is not None and self._circuit.ignores(error)
-            self.settle_as(Verdict.IGNORED if ignored else Verdict.FAILURE, error)
+            self._settle_as(Verdict.IGNORED if ignored else Verdict.FAILURE, error)
 
     def release(self) -> None:
         """The call did not take place, or its end says nothing: give the attempt back."""
         if self._unsettled:
-            self.settle_as(Verdict.IGNORED)
+            self._settle_as(Verdict.IGNORED)
 
     def settle(self, error: BaseException | None, result: object = NO_RESULT) -> None:
         """The call raised `error`, or returned `result`: settle as the breaker's options judge that."""
         if self._unsettled:
-            self.settle_as(self._circuit.judge(error, result), error, result)
+            self._settle_as(self._circuit.judge(error, result), error, result)
 
-    def settle_as(self, verdict: Verdict, error: BaseException | None = None, result: object = NO_RESULT) -> None:
+    def _settle_as(self, verdict: Verdict, error: BaseException | None = None, result: object = NO_RESULT) -> None:
         """Settle by `verdict`, if nobody was faster."""
         try:
             admission = self._unsettled.pop()

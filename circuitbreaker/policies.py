@@ -40,7 +40,7 @@ class Watch(Protocol):
 class TripPolicy(Protocol):
     """When to open. Write your own with this one method; combine it by `|` and `&` with a built-in one.
 
-    A policy may be shared by breakers, so what it learns belongs into the watch:
+    A policy may be shared by breakers, so what it learns belongs in the watch:
 
         class TotalFailures:
             def __init__(self, limit: int) -> None:
@@ -199,9 +199,13 @@ class FailureRate(_Rate):
 
     Args:
         threshold: a ratio in (0, 1]; the circuit opens when the share of failures reaches it.
-        calls: look at the last so many calls (100 if neither this nor `seconds` is given), or
-        seconds: at the last so many seconds.
+        calls: how many of the last calls to look at; 100 if neither this nor `seconds` is given.
+        seconds: how far back to look, in seconds or as a `timedelta`; not together with `calls`.
         minimum_calls: say nothing before the window holds so many calls; 10, or `calls` if that is less.
+
+    Raises:
+        ValueError: an argument breaks its rule.
+        TypeError: an argument is of the wrong kind.
     """
 
     __slots__ = ()
@@ -221,7 +225,7 @@ class FailureRate(_Rate):
 
 
 class SlowCallRate(_Rate):
-    """Open when `threshold` of the calls in a window took longer than `slower_than` seconds.
+    """Open when `threshold` of the calls in a window took longer than `slower_than` (seconds, or a `timedelta`).
 
     A slow call counts when it succeeds and when it fails. The other arguments are those of `FailureRate`.
     """

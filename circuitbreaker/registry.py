@@ -68,7 +68,7 @@ class Registry:
             return found
 
     def clear(self) -> None:
-        """Forget all breakers. Those that somebody else holds go on working, unfound."""
+        """Forget all breakers. Those that somebody else holds go on working, but are no longer found."""
         for breaker in self:
             self.discard(breaker)
 
@@ -100,7 +100,10 @@ class Registry:
 
     @contextmanager
     def as_default(self) -> Generator[Self]:
-        """Within the block, in all threads, this is the registry of `get_breaker`, `circuit` and `CircuitBreaker`."""
+        """Within the block, in all threads, this is the registry of `get_breaker`, `circuit` and `CircuitBreaker`.
+
+        Breakers that exist already stay where they are.
+        """
         _defaults.append(self)
         try:
             yield self
@@ -111,7 +114,10 @@ class Registry:
         """Let `breaker` be found here; a `ValueError` if a living one has its name."""
         with self._lock:
             if breaker.name in self._breakers:
-                raise ValueError(f"name {breaker.name!r} is taken by {self._breakers[breaker.name]!r}")
+                raise ValueError(
+                    f"name {breaker.name!r} is taken by {self._breakers[breaker.name]!r}; "
+                    f"use get_breaker(), get_or_create(), or registry=None"
+                )
             self._breakers[breaker.name] = breaker
             listeners = list(self._listeners)
         for entry in listeners:
@@ -128,7 +134,7 @@ class Registry:
         for _, _, token in listeners:
             breaker._circuit.unlisten(token)
 
-    def create(self, name: str, options: Options) -> CircuitBreaker:
+    def _create(self, name: str, options: Options) -> CircuitBreaker:
         """A breaker called `name`, with a number behind it if that is taken; not held."""
         from .breaker import CircuitBreaker
 

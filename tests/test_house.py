@@ -31,7 +31,7 @@ def imports(path: Path) -> set[str]:
 
 @pytest.mark.parametrize("module", ["engine", "policies", "_periods", "_windows"])
 def test_the_engine_and_the_policies_are_pure(module: str) -> None:
-    """design.md, section 3"""
+    """So that they can be explored, and shared by sync and async."""
     assert not imports(MODULES[module]) & {"time", "threading", "asyncio", "logging", "random", "_thread"}
 
 

@@ -97,7 +97,7 @@ def test_a_refusal_in_half_open_says_so(clock: ManualClock) -> None:
     error = refusal_of(breaker)
     assert error.state is CircuitState.HALF_OPEN
     assert error.retry_after == 20.0
-    assert "is half-open and all its trials are out" in str(error)
+    assert "is half-open, and all its trials are out; it opened at 1970-01-01 00:16:40 UTC: 1 consecutive" in str(error)
     assert "1 consecutive failure, threshold 1" in str(error)
     trial.release()
 
@@ -112,7 +112,7 @@ def test_a_refusal_by_force_says_so(opened: bool) -> None:
     error = refusal_of(breaker)
     assert error.hold is Hold.FORCED_OPEN
     assert error.retry_after == math.inf
-    assert str(error).startswith("circuit 'x' is forced open")
+    assert str(error).startswith("circuit 'x' is forced open; " + ("it opened at" if opened else "it stays so"))
     assert str(error).endswith("it stays so until reset()")
 
 
@@ -232,6 +232,16 @@ def test_a_failure_may_carry_its_own_delay(clock: ManualClock) -> None:
     clock.advance(120)
     attempt(breaker, fail)
     assert refusal_of(breaker).retry_after == 30.0
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"), [(0.01234, "0.0123"), (59.94, "59.9"), (3600, "3600"), (86400.4, "86400")]
+)
+def test_waits_are_shown_as_people_read_them(clock: ManualClock, seconds: float, shown: str) -> None:
+    breaker = CircuitBreaker("x", reset_timeout=seconds, clock=clock)
+    breaker.open()
+    assert str(refusal_of(breaker)).endswith(f"next trial in {shown} s")
+    assert repr(breaker).endswith(f"next trial in {shown} s>")
 
 
 def test_a_date_beyond_the_calendar_is_the_last_one(clock: ManualClock) -> None:

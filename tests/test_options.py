@@ -116,6 +116,7 @@ WRONG: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"timeout_duration": 3}, TypeError, "there is no option 'timeout_duration'; here it is called reset_timeout"),
     ({"fallback_function": fail}, TypeError, "there is no option 'fallback_function'; here it is called fallback"),
     ({"exclude": []}, TypeError, "there is no option 'exclude'; here it is called ignore"),
+    ({"window_size": 5}, TypeError, r"no option 'window_size'; here it is part of trip=FailureRate\(..., calls="),
     (
         {"failure_treshold": 3},
         TypeError,

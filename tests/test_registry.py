@@ -113,6 +113,8 @@ def test_the_same_name_with_other_options_is_a_value_error_that_shows_the_differ
         circuit(name="pay", failure_threshold=4)(succeed)
     with pytest.raises(ValueError, match="other options"):
         sandbox.get_or_create("pay")
+    with pytest.raises(ValueError, match=r"is_failure <class 'OSError'> there, <class 'Exception'> here$"):
+        sandbox.get_or_create(sandbox.get_or_create("other", is_failure=OSError).name)
 
 
 def test_a_registrys_defaults_are_those_of_its_breakers(clock: ManualClock) -> None:
