@@ -74,6 +74,7 @@ class CircuitBreaker:
 
     def __enter__(self) -> Self:
         """Admit one call, or raise `CircuitOpenError`. Never blocks."""
+        # The usual case, as Blocks says it may be done without the lock: 300 ns for a block in place of 800.
         period = self._blocks.alike
         if period is None or period is not self._engine.period or period.asks:
             return self._enter(_getframe(1))
@@ -91,7 +92,7 @@ class CircuitBreaker:
             self._leave(_getframe(1), error)
             return
         period.blocks.pop()
-        # Circuit.succeed(), written out as in decorators.py.
+        # Circuit.succeed(), written out as in decorators.py
         period.last_success = now = self._clock.monotonic()
         if (number := next(period.tally)) >= period.due or now >= period.wake:
             self._circuit.look(period, number, now)

@@ -111,7 +111,7 @@ def _decorate(decorate: Callable[[Function], Any], function: Any) -> Any:
 
 def _guard_by_one(home: Registry | None, name: str | None, options: Options, function: Function) -> Any:
     if home is None:
-        breaker = CircuitBreaker(name or _name_of(function), registry=None, **options)
+        breaker = CircuitBreaker(_name_of(function) if name is None else name, registry=None, **options)
     elif name is None:
         breaker = home._create(_name_of(function), options)
     else:
@@ -128,7 +128,7 @@ def _guard_by_key(
     maxsize: int,
     function: Function,
 ) -> Any:
-    stem = name or _name_of(function)
+    stem = _name_of(function) if name is None else name
 
     def make(key: Hashable) -> CircuitBreaker:
         if home is None:
@@ -203,12 +203,12 @@ def _guarded_function(circuit: Circuit, function: Function) -> Function:
         if period.asks:
             return run(circuit, function, args, kwargs)
         try:
-            # Passing an empty ** on costs as much as all the counting below.
+            # An empty ** that is passed on costs a dict: 25 ns of 210.
             result = function(*args, **kwargs) if kwargs else function(*args)
         except BaseException as error:
             circuit.settle_joined(period, error)
             raise
-        # circuit.succeed(), written out here: a call and a branch less, a fifth of the whole.
+        # Circuit.succeed(), written out here: 20 ns less.
         period.last_success = now = clock.monotonic()
         if (number := next(period.tally)) >= period.due or now >= period.wake:
             circuit.look(period, number, now)
