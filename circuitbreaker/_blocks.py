@@ -9,8 +9,9 @@ in which it stands: a frame runs in one thread at a time, and leaves its blocks 
 
 from __future__ import annotations
 
-from types import FrameType
-from typing import TYPE_CHECKING
+from contextlib import AsyncExitStack, ExitStack
+from types import CodeType, FrameType
+from typing import TYPE_CHECKING, Any
 
 from ._periods import Closed
 
@@ -33,20 +34,22 @@ class Blocks:
     there are several.
     """
 
-    __slots__ = ("_entries", "_older", "alike")
+    __slots__ = ("_certain", "_entries", "_older", "alike")
 
     def __init__(self) -> None:
         self.alike: Closed | None = None
         self._older: tuple[Closed, ...] = ()  # periods that were `alike`, whose tokens are perhaps not all left
-        self._entries: dict[int, _Stack] = {}
+        self._entries: dict[_Place, _Stack] = {}
+        self._certain = True  # no token was taken by what may not own one, while there are entries
 
     def enter(self, frame: FrameType, entry: Closed | Permit) -> None:
         """Note the entry of a block in `frame`."""
-        if self.alike is not None and entry is self.alike:
-            self.alike.blocks.append(None)
+        alike = self.alike
+        if alike is not None and entry is alike:
+            alike.blocks.append(None)
             return
-        if self.alike is not None:
-            self._older = (*self._older, self.alike)  # before the next line: a leaving block sees one, not neither
+        if alike is not None:
+            self._older = (*self._older, alike)  # before the next line: a leaving block sees one, not neither
             self.alike = None
         if isinstance(entry, Closed) and not (self._entries or any(period.blocks for period in self._older)):
             entry.blocks.append(None)
@@ -60,11 +63,12 @@ class Blocks:
         """The entry of the innermost block in `frame`, and whether it is that for certain."""
         place = _place(frame)
         stack = self._entries.pop(place, None)
-        certain = stack is not None
+        found = stack is not None
         if stack is None:
             for period in (self.alike, *self._older):
                 if period is not None and period.blocks:
                     period.blocks.pop()
+                    self._certain = not self._entries
                     return period, True
             if not self._entries:
                 return None
@@ -72,19 +76,25 @@ class Blocks:
         entry, outer = stack
         if outer is not None:
             self._entries[place] = outer
-        return entry, certain or not self._entries
+        certain = found or (self._certain and not self._entries)
+        self._certain = self._certain or not self._entries
+        return entry, certain
 
 
-def _place(frame: FrameType) -> int:
-    """What a block stands in: the frame of its `with` statement, or the `ExitStack` that it was given to."""
+def _place(frame: FrameType) -> _Place:
+    """What a block stands in: the frame of its `with` statement, or the `ExitStack` that it was given to.
+
+    A frame is told by its code too, for when it has ended, another may have its identity.
+    """
     place: FrameType | None = frame
     while place is not None and place.f_code.co_name in _PASSING_ON:
-        callbacks = getattr(place.f_locals.get("self"), "_exit_callbacks", None)
-        if callbacks is not None:
-            return id(callbacks)  # It is what a stack hands on by pop_all().
+        stack: Any = place.f_locals.get("self")
+        if issubclass(type(stack), ExitStack | AsyncExitStack):
+            return id(stack._exit_callbacks), None  # It is what a stack hands on by pop_all().
         place = place.f_back
-    return id(place)
+    return id(place), place and place.f_code
 
 
 _PASSING_ON = {"__enter__", "__exit__", "__aenter__", "__aexit__", "enter_context", "enter_async_context"}
+_Place = tuple[int, CodeType | None]
 _Stack = tuple["Closed | Permit", "_Stack | None"]

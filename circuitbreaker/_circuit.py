@@ -28,6 +28,7 @@ from .events import (
     CallIgnored,
     CallRejected,
     CallSucceeded,
+    Event,
     EventName,
     Hold,
     LastFailure,
@@ -74,7 +75,6 @@ class Circuit:
         self._last_success = _NO_SUCCESS
         self._ask_for_permits()
         renew_in_child(self)
-        self.run.log()
 
     def now(self) -> float:
         """The monotonic clock."""
@@ -106,8 +106,9 @@ class Circuit:
         return refusal
 
     def _admit_half_open(self, now: float) -> Admission | Refusal:
-        # Inside a change of this circuit there is no waiting for one's turn: no trial for such a call.
-        return self.serial.run(self._apply_admit, now) or (self.engine.period, self.engine.wait(now), self.engine.hold)
+        if self.serial.inside:  # There is no waiting for one's turn inside a change: no trial for such a call.
+            return self.engine.period, self.engine.wait(now), self.engine.hold
+        return self.serial.run_now(self._apply_admit, now)
 
     def _apply_admit(self, now: float) -> Admission | Refusal:
         admitted, change = self.engine.admit(now)
@@ -124,12 +125,11 @@ class Circuit:
         return permit
 
     def _tell_of(self, refusal: Refusal, shadow: bool) -> None:
-        if not self.serial.inside:
-            period, retry_after, _ = refusal
-            opened = opened_by(period)
-            reason = opened.reason if opened else ""
-            self.listeners.tell("rejected", CallRejected, self.name, period.state, retry_after, reason, shadow)
-            self.tell_the_rest()
+        period, retry_after, _ = refusal
+        opened = opened_by(period)
+        reason = opened.reason if opened else ""
+        self._tell("rejected", CallRejected, period.state, retry_after, reason, shadow)
+        self.tell_the_rest()
 
     def refuse(self, refusal: Refusal, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """What a refused call returns in place of its own result: what the fallback does, or the error is raised."""
@@ -191,17 +191,26 @@ class Circuit:
             self._fail(admission, now, duration, error, result)
         else:
             self.serial.run(self.engine.release, admission)
-        if started is not None and not self.serial.inside:
+        if started is not None:
             self._tell_of_end(verdict, duration, error)
         self.tell_the_rest()
 
     def _tell_of_end(self, verdict: Verdict, duration: float, error: BaseException | None) -> None:
         if verdict is Verdict.SUCCESS:
-            self.listeners.tell("success", CallSucceeded, self.name, duration)
+            self._tell("success", CallSucceeded, duration)
         elif verdict is Verdict.FAILURE:
-            self.listeners.tell("failure", CallFailed, self.name, duration, error)
+            self._tell("failure", CallFailed, duration, error)
         else:
-            self.listeners.tell("ignored", CallIgnored, self.name, duration, error)
+            self._tell("ignored", CallIgnored, duration, error)
+
+    def _tell(self, event: EventName, make: Callable[..., Event], *fields: object) -> None:
+        """Tell of a call at once, or inside a change when that is made."""
+        if not self.listeners.hears(event):
+            return
+        if self.serial.inside:
+            self.listeners.queue(event, make(self.name, *fields))
+        else:
+            self.listeners.tell(event, make(self.name, *fields))
 
     def succeed(self, admission: Admission, now: float, duration: float = 0.0) -> None:
         """Take a success in: without the lock, unless it is a trial's or the policy wants to see it."""
@@ -270,8 +279,10 @@ class Circuit:
         self._queue(change(*args))
 
     def _queue(self, change: Transition | None) -> None:
-        if change is not None and self.listeners.hear("state_change"):
-            self.listeners.queue(StateChange(self.name, *change[:3], moment(self.clock, change.at), *change[4:]))
+        if change is not None and self.listeners.hears("state_change"):
+            self.listeners.queue(
+                "state_change", StateChange(self.name, *change[:3], moment(self.clock, change.at), *change[4:])
+            )
 
     def tell_the_rest(self) -> None:
         """Tell of the transitions, and log what the user's own code raised, once no lock is held."""
@@ -281,43 +292,47 @@ class Circuit:
 
     def renew(self) -> None:  # pragma: no cover - runs in forked children, where nothing collects
         """In a forked child: nobody here holds the lock, whatever the parent's threads were doing (E9)."""
-        self.serial = Serial()
+        self.serial.renew()
         self.listeners.renew()
 
     # What can be read of it
 
     def metrics(self) -> Metrics:
         """The numbers, all of one moment."""
-        now = self.now()
         self.serial.catch_up()
-        with self.serial.lock:
-            engine = self.engine
-            opened = opened_by(engine.period)
-            next_attempt, last_success = engine.next_attempt(now), engine.last_success_at
-            ended = (engine.successes, engine.failures, total(engine.rejections), engine.ignored)
-            return Metrics(
-                self.name,
-                engine.period.state,
-                engine.hold,
-                engine.failure_run,
-                engine.trial_successes,
-                sum(ended),
-                *ended,
-                shadow_rejections=engine.shadow_rejections,
-                last_failure_time=engine.last_failure.at if engine.last_failure else None,
-                last_success_time=None if last_success is None else self._last_success_time(last_success),
-                next_attempt_time=None if next_attempt is None else moment(self.clock, next_attempt),
-                opened_at=self.opened_at(opened) if opened else None,
-                reason=opened.reason if opened else "",
-                last_failure=engine.last_failure,
-            )
+        metrics = self.serial.run_now(self._metrics, self.now())
+        self.tell_the_rest()
+        return metrics
+
+    def _metrics(self, now: float) -> Metrics:
+        engine = self.engine
+        opened = opened_by(engine.period)
+        next_attempt, last_success = engine.next_attempt(now), engine.last_success_at
+        ended = (engine.successes, engine.failures, total(engine.rejections), engine.ignored)
+        return Metrics(
+            self.name,
+            engine.period.state,
+            engine.hold,
+            engine.failure_run,
+            engine.trial_successes,
+            sum(ended),
+            *ended,
+            shadow_rejections=engine.shadow_rejections,
+            last_failure_time=engine.last_failure.at if engine.last_failure else None,
+            last_success_time=None if last_success is None else self._last_success_time(last_success),
+            next_attempt_time=None if next_attempt is None else moment(self.clock, next_attempt),
+            opened_at=self.opened_at(opened) if opened else None,
+            reason=opened.reason if opened else "",
+            last_failure=engine.last_failure,
+        )
 
     def summary(self) -> str:
         """State, hold, and what matters in that state, for a `repr`."""
-        now = self.now()
-        with self.serial.lock:
-            period, hold, run = self.engine.period, self.engine.hold, self.engine.failure_run
-            wait = self.engine.wait(now)
+        return self.serial.run_now(self._summary, self.now())
+
+    def _summary(self, now: float) -> str:
+        period, hold, run = self.engine.period, self.engine.hold, self.engine.failure_run
+        wait = self.engine.wait(now)
         held = f", held by {hold}" if hold else ""
         if isinstance(period, Closed):
             return f"closed{held}, {run} consecutive failure{'' if run == 1 else 's'}"

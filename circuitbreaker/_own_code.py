@@ -7,6 +7,7 @@ user at the keyboard, not the code. It is logged later, when no lock is held, fo
 from __future__ import annotations
 
 from collections.abc import Callable
+from threading import get_ident
 from typing import Any, TypeVar
 
 __all__ = ["OwnCode"]
@@ -30,13 +31,31 @@ class OwnCode:
         except KeyboardInterrupt:
             raise
         except BaseException as error:
-            self._raised.append((what, error))
+            if get_ident() not in _logging:
+                self._raised.append((what, error))
             return default
 
     def log(self) -> None:
         """Log what was raised since the last time. Called with no lock held."""
         while self._raised:
-            from logging import getLogger  # Most programs have imported it, and the others need not pay for it.
+            try:
+                what, error = self._raised.pop(0)
+            except IndexError:
+                return  # Another thread has logged it.
+            _log(self._name, what, error)
 
-            what, error = self._raised.pop(0)
-            getLogger("circuitbreaker").error("circuit %r: its %s raised", self._name, what, exc_info=error)
+
+_logging: list[int] = []
+"""The threads that are logging. What a logging handler's use of a breaker raises is not logged, or it might go on."""
+
+
+def _log(name: str, what: str, error: BaseException) -> None:
+    from logging import getLogger  # Most programs have imported it, and the others need not pay for it.
+
+    _logging.append(get_ident())
+    try:
+        getLogger("circuitbreaker").error("circuit %r: its %s raised", name, what, exc_info=error)
+    except Exception:  # of a logging handler: not the caller's either (E4)
+        pass
+    finally:
+        _logging.remove(get_ident())

@@ -36,26 +36,39 @@ class Serial:
         """Leave `step(*args)` to the next `run`. Takes no lock, so that a finalizer may come here at any moment."""
         self._later.append(partial(step, *args))
 
-    def catch_up(self) -> None:
-        """Run what was left, if anything was."""
-        if self._later:
-            self.run(_nothing)
-
     def run(self, step: Callable[..., T], *args: Any) -> T | None:
-        """Run `step(*args)` and what came meanwhile; or leave it, and return `None`, if this thread is inside one."""
+        """Run `step(*args)`, then what came meanwhile; or leave it, and return `None`, if this thread is inside one."""
         if self.inside:
             self.leave(step, *args)
             return None
-        with self.lock:
-            self._owner = get_ident()
-            try:
-                result = step(*args)
-                while self._later:
-                    self._later.pop(0)()
-                return result
-            finally:
-                self._owner = 0
+        return self.run_now(step, *args)
 
+    def run_now(self, step: Callable[..., T], *args: Any) -> T:
+        """As `run`, but at once also inside: for steps that change nothing of what others change."""
+        if self.inside:
+            return step(*args)
+        try:
+            with self.lock:
+                self._owner = get_ident()
+                try:
+                    return step(*args)
+                finally:
+                    self._owner = 0
+        finally:
+            self.catch_up()
 
-def _nothing() -> None:
-    """No step of one's own."""
+    def catch_up(self) -> None:
+        """Run what was left, unless this thread is inside a step, after which that is done."""
+        while self._later and not self.inside:
+            with self.lock:
+                self._owner = get_ident()
+                try:
+                    while self._later:
+                        self._later.pop(0)()
+                finally:
+                    self._owner = 0
+
+    def renew(self) -> None:  # pragma: no cover - runs in forked children, where nothing collects
+        """In a forked child: nobody here holds the lock, whatever the parent's threads were doing (E9)."""
+        self.lock = RLock()
+        self._owner = 0

@@ -108,13 +108,11 @@ class CircuitBreaker:
     def _enter(self, frame: FrameType) -> Self:
         period: Any = self._engine.period  # Any: a period that does not ask is a closed one
         entry = self.acquire() if period.asks else period
-        with self._circuit.serial.lock:
-            self._blocks.enter(frame, entry)
+        self._circuit.serial.run_now(self._blocks.enter, frame, entry)
         return self
 
     def _leave(self, frame: FrameType, error: BaseException | None) -> None:
-        with self._circuit.serial.lock:
-            left = self._blocks.leave(frame)
+        left = self._circuit.serial.run_now(self._blocks.leave, frame)
         if left is None:
             return  # an exit that no entry belongs to
         entry, certain = left

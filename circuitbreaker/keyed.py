@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator, Mapping
-from itertools import islice
+from itertools import count
 from threading import RLock
 
 from ._fork import renew_in_child
@@ -32,41 +32,53 @@ class KeyedBreakers(Mapping[Hashable, CircuitBreaker]):
         self._make = make
         self._drop = drop
         self.maxsize: int = positive_count("maxsize", maxsize)
-        self._breakers: dict[Hashable, CircuitBreaker] = {}  # the least recently used first
+        self._uses: dict[Hashable, _Use] = {}
+        self._ticks = count()
         self._lock = RLock()  # re-entrant: a key's __eq__ may use what it guards
         renew_in_child(self)
 
     def _use(self, key: Hashable) -> CircuitBreaker:
         """The breaker for `key`, made if need be, and now the most recently used."""
-        with self._lock:
-            breaker = self._breakers.pop(key, None)
-            if breaker is not None:
-                self._breakers[key] = breaker  # behind all others
-                return breaker
-            breaker = self._breakers[key] = self._make(key)
-            self._shrink()
-            return breaker
+        use = self._uses.get(key) or self._make_use(key)
+        use.last = next(self._ticks)
+        return use.breaker
 
-    def _shrink(self) -> None:
-        """Drop what is too much, the newest excepted."""
-        excess = max(0, len(self._breakers) - self.maxsize)
-        older = list(self._breakers.items())[:-1]
-        idle = (key for key, each in older if each.state is CircuitState.CLOSED and each.hold is None)
-        for key in list(islice(idle, excess)):
-            dropped = self._breakers.pop(key, None)  # None if the key's hash or equality has changed meanwhile
-            if dropped is not None:
-                self._drop(dropped)
+    def _make_use(self, key: Hashable) -> _Use:
+        with self._lock:
+            use = self._uses.get(key)
+            if use is not None:
+                return use
+            use = self._uses[key] = _Use(self._make(key), next(self._ticks))
+            dropped = self._shrink()
+        for breaker in dropped:  # without the lock: a policy may be looking into this mapping
+            self._drop(breaker)
+        return use
+
+    def _shrink(self) -> list[CircuitBreaker]:
+        """Take out what is too much, the newest excepted."""
+        dropped: list[CircuitBreaker] = []
+        excess = len(self._uses) - self.maxsize
+        for key in self._by_age()[:-1] if excess > 0 else ():
+            use = self._uses.get(key)
+            if use is not None and use.idle:  # None if the key's hash or equality has changed: so it stays
+                dropped.append(self._uses.pop(key).breaker)
+            if len(dropped) == excess:
+                break
+        return dropped
+
+    def _by_age(self) -> list[Hashable]:
+        """The keys, the least recently used first."""
+        return [key for key, _ in sorted(self._uses.items(), key=lambda item: item[1].last)]
 
     def __getitem__(self, key: Hashable) -> CircuitBreaker:
-        with self._lock:  # for a breaker that is being used is not in its place for a moment
-            return self._breakers[key]
+        return self._uses[key].breaker
 
     def __iter__(self) -> Iterator[Hashable]:
         with self._lock:
-            return iter(list(self._breakers))
+            return iter(self._by_age())
 
     def __len__(self) -> int:
-        return len(self._breakers)
+        return len(self._uses)
 
     def __repr__(self) -> str:
         return f"<KeyedBreakers, {len(self)} of at most {self.maxsize}>"
@@ -74,3 +86,18 @@ class KeyedBreakers(Mapping[Hashable, CircuitBreaker]):
     def renew(self) -> None:  # pragma: no cover - runs in forked children, where nothing collects
         """In a forked child: nobody here holds the lock (E9)."""
         self._lock = RLock()
+
+
+class _Use:
+    """A breaker, and when it was last used, in ticks. To note a use takes no lock."""
+
+    __slots__ = ("breaker", "last")
+
+    def __init__(self, breaker: CircuitBreaker, last: int) -> None:
+        self.breaker = breaker
+        self.last = last
+
+    @property
+    def idle(self) -> bool:
+        """Whether it may be dropped."""
+        return self.breaker.state is CircuitState.CLOSED and self.breaker.hold is None

@@ -12,7 +12,7 @@ from typing import Any, cast, get_args
 
 from ._callables import plain_callable
 from ._own_code import OwnCode
-from .events import Event, EventName, StateChange
+from .events import Event, EventName
 
 __all__ = ["Listener", "Listeners", "check_event"]
 
@@ -27,7 +27,7 @@ class Listeners:
     def __init__(self, run: OwnCode) -> None:
         self._run = run
         self.by_event: dict[str, tuple[tuple[object, Listener], ...]] = {}
-        self._queue: list[StateChange] = []
+        self._queue: list[tuple[EventName, Event]] = []
         self._publishing = Lock()
         self._telling: list[int] = []  # the threads that are in a listener
 
@@ -40,31 +40,31 @@ class Listeners:
         kept = {event: tuple(each for each in old if each[0] is not token) for event, old in self.by_event.items()}
         self.by_event = {event: entries for event, entries in kept.items() if entries}
 
-    def hear(self, event: EventName) -> bool:
+    def hears(self, event: EventName) -> bool:
         """Whether anybody listens to `event`."""
         return bool(self.by_event.get(event))
 
     @property
     def time_calls(self) -> bool:
         """Whether anybody wants to know how long calls take."""
-        return self.hear("success") or self.hear("failure") or self.hear("ignored")
+        return self.hears("success") or self.hears("failure") or self.hears("ignored")
 
-    def tell(self, event: EventName, make: Callable[..., Event], *fields: object) -> None:
-        """Tell of a call's end, now. A call made by a listener is not told of, or it might go on for ever."""
-        if self.hear(event) and get_ident() not in self._telling:
-            self._tell(event, make(*fields))
+    def tell(self, event: EventName, value: Event) -> None:
+        """Tell of a call, now. A call made by a listener is not told of, or it might go on for ever."""
+        if get_ident() not in self._telling:
+            self._tell(event, value)
 
-    def queue(self, change: StateChange) -> None:
-        """Have a transition told by the next `publish`."""
-        self._queue.append(change)
+    def queue(self, event: EventName, value: Event) -> None:
+        """Have something told by the next `publish`."""
+        self._queue.append((event, value))
 
     def publish(self) -> None:
-        """Tell of the queued transitions, unless a thread is at it; that one then tells of these too."""
+        """Tell of what is queued, unless a thread is at it; that one then tells of this too."""
         while self._queue and self._publishing.acquire(blocking=False):
             publishing = self._publishing
             try:
                 while self._queue:
-                    self._tell("state_change", self._queue.pop(0))
+                    self._tell(*self._queue.pop(0))
             finally:
                 publishing.release()
 

@@ -26,9 +26,9 @@ class Permit:
     __slots__ = ("_circuit", "_started", "_unsettled")
 
     def __init__(self, circuit: Circuit, admission: Admission, started: float) -> None:
-        self._unsettled = [admission]  # a list, for its pop() is atomic: of two threads that settle, one does
         self._circuit = circuit
         self._started = started
+        self._unsettled = [admission]  # a list, for its pop() is atomic: of two threads that settle, one does
 
     def success(self) -> None:
         """The call succeeded."""
@@ -83,7 +83,7 @@ class Permit:
 
     def __del__(self) -> None:
         # This may run at any moment, even while its thread holds the circuit's lock: leave word, and change nothing.
-        if self._unsettled:
+        if getattr(self, "_unsettled", None):  # None if an interrupt hit __init__
             self._circuit.serial.leave(self._circuit.engine.release, self._unsettled.pop())
 
     def __repr__(self) -> str:

@@ -47,7 +47,7 @@ class Registry:
         """The breaker called `name`; a `KeyError` that lists the known names if there is none."""
         found = self._breakers.get(name)
         if found is None:
-            known = ", ".join(map(repr, sorted(self._breakers.keys()))) or "there are none"
+            known = ", ".join(sorted(repr(each.name) for each in self)) or "there are none"
             raise KeyError(f"no breaker is called {name!r}; known: {known}")
         return found
 
@@ -118,10 +118,9 @@ class Registry:
                     f"name {breaker.name!r} is taken by {self._breakers[breaker.name]!r}; "
                     f"use get_breaker(), get_or_create(), or registry=None"
                 )
+            for entry in self._listeners:  # before it can be found, so that nobody can be inside it
+                breaker._circuit.listen(*entry)
             self._breakers[breaker.name] = breaker
-            listeners = list(self._listeners)
-        for entry in listeners:
-            breaker._circuit.listen(*entry)
 
     def discard(self, breaker: CircuitBreaker) -> None:
         """Let `breaker` be found and heard of here no longer, and its name be free."""

@@ -357,7 +357,7 @@ def test_a_strategy_that_calls_in_half_open_gets_no_trial(clock: ManualClock) ->
     trip(breaker)
     clock.advance(5)
     attempt(breaker, fail)
-    assert told == []
+    assert len(told) == 1
     assert results == ["fine", "CircuitOpenError"]
     assert breaker.metrics().total_rejections == 1
 
