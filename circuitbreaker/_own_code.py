@@ -7,6 +7,7 @@ user at the keyboard, not the code. It is logged later, when no lock is held, fo
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from threading import get_ident
 from typing import Any, TypeVar
 
@@ -37,12 +38,9 @@ class OwnCode:
 
     def log(self) -> None:
         """Log what was raised since the last time. Called with no lock held."""
-        while self._raised:
-            try:
-                what, error = self._raised.pop(0)
-            except IndexError:
-                return  # Another thread has logged it.
-            _log(self._name, what, error)
+        with suppress(IndexError):  # if another thread took what was there
+            while self._raised:
+                _log(self._name, *self._raised.pop(0))
 
 
 _logging: list[int] = []
@@ -54,8 +52,7 @@ def _log(name: str, what: str, error: BaseException) -> None:
 
     _logging.append(get_ident())
     try:
-        getLogger("circuitbreaker").error("circuit %r: its %s raised", name, what, exc_info=error)
-    except Exception:  # of a logging handler: not the caller's either (E4)
-        pass
+        with suppress(Exception):  # of a logging handler: not the caller's either (E4)
+            getLogger("circuitbreaker").error("circuit %r: its %s raised", name, what, exc_info=error)
     finally:
         _logging.remove(get_ident())

@@ -265,6 +265,36 @@ def test_an_exit_by_hand_is_a_late_one_before_it_is_a_trials(breaker: CircuitBre
     assert breaker.state is CircuitState.CLOSED
 
 
+def test_a_trial_by_hand_is_not_settled_by_a_block_whose_token_was_taken(
+    breaker: CircuitBreaker, clock: ManualClock
+) -> None:
+    """W4: the exit by hand took the stale block's token, so that block's end says nothing of the trial."""
+    stale = block(breaker)
+    next(stale)
+    half_open(breaker, clock)
+    enter(breaker)
+    breaker.__exit__(Boom, Boom(), None)
+    next(stale, None)
+    assert breaker.state is CircuitState.HALF_OPEN
+    assert breaker.metrics().total_ignored == 1
+    enter(breaker)
+    leave(breaker)
+    assert breaker.state is CircuitState.CLOSED
+
+
+def test_a_delegating_manager_may_be_of_any_kind(breaker: CircuitBreaker, clock: ManualClock) -> None:
+    """W4: nothing is asked of it."""
+
+    class Lazy(Delegating):
+        def __getattr__(self, name: str) -> Any:
+            raise RuntimeError(name)
+
+    half_open(breaker, clock)
+    with Lazy(breaker):
+        pass
+    assert breaker.state is CircuitState.CLOSED
+
+
 def test_blocks_of_two_closed_periods_settle_each_in_its_own(breaker: CircuitBreaker, clock: ManualClock) -> None:
     """W4, E1: a stale block, though it fails, opens nothing; and the fast way is found again when it has left."""
     for _ in range(3):

@@ -362,6 +362,74 @@ def test_a_strategy_that_calls_in_half_open_gets_no_trial(clock: ManualClock) ->
     assert breaker.metrics().total_rejections == 1
 
 
+def test_a_call_inside_a_change_takes_no_trial_and_is_told_of_after_it(clock: ManualClock) -> None:
+    """H1, O3, E5: as a signal handler would make it, that hit in the middle of a change."""
+    breaker = CircuitBreaker(failure_threshold=1, half_open_max_attempts=1, clock=clock)
+    told: list[str] = []
+    breaker.on("success", lambda event: told.append("success"))
+    breaker.on("rejected", lambda event: told.append("rejected"))
+    during: list[object] = []
+    inside = breaker._circuit.serial.run
+
+    inside(lambda: during.extend([attempt(breaker), list(told), breaker.metrics().total_calls, repr(breaker)]))
+    assert during[:3] == ["fine", [], 1]
+    assert told == []
+    attempt(breaker, fail)
+    assert told == ["success"]
+    clock.advance(30)
+    inside(lambda: during.append(attempt(breaker)))
+    assert during[-1] == "CircuitOpenError"
+    assert breaker.state is CircuitState.OPEN
+    assert attempt(breaker) == "fine"
+    assert told == ["success", "rejected", "success"]
+
+
+def test_an_order_given_inside_a_change_is_carried_out_after_it() -> None:
+    """M1, M2: also when the change fails."""
+    breaker = CircuitBreaker()
+
+    def step() -> None:
+        breaker.force_open()
+        assert breaker.hold is None
+        raise Boom
+
+    with pytest.raises(Boom):
+        breaker._circuit.serial.run(step)
+    assert attempt(breaker) == "CircuitOpenError"
+
+
+def test_logging_never_changes_what_the_caller_gets() -> None:
+    """E4, C3: neither a handler that uses the same broken breaker, nor one that raises."""
+    breaker = CircuitBreaker("shop", is_failure=raiser(Boom()), failure_threshold=10**6)  # type: ignore[arg-type]
+    emitted: list[str] = []
+
+    class Handler(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            emitted.append(record.getMessage())
+            attempt(breaker, fail)
+            raise OSError("disk full")
+
+    handler = Handler()
+    logging.getLogger("circuitbreaker").addHandler(handler)
+    try:
+        for _ in range(3):
+            with pytest.raises(LookupError), breaker:
+                raise LookupError
+    finally:
+        logging.getLogger("circuitbreaker").removeHandler(handler)
+    assert emitted == ["circuit 'shop': its is_failure or ignore raised"] * 3
+
+
+def test_own_code_that_raises_in_many_threads_is_logged_once_each(logged: Callable[[], list[str]]) -> None:
+    """E4, C3"""
+    breaker = CircuitBreaker("shop", is_failure=lambda error: 1 / 0 > 0, failure_threshold=10**6)
+    ends: list[str] = []
+    with frequent_switches():
+        in_threads(8, lambda: ends.extend([attempt(breaker, fail) for _ in range(50)]))
+    assert set(ends) == {"Boom"}
+    assert len(logged()) == 400
+
+
 def test_own_code_is_logged_about_with_no_lock_held() -> None:
     """E4, C1: a logging handler may use the breaker from another thread."""
     breaker = CircuitBreaker("shop", trip=RaisingPolicy(Boom()))

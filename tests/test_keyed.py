@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import threading
 import weakref
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
@@ -163,6 +164,28 @@ def test_a_key_that_changes_its_hash_does_no_harm() -> None:
     for number in range(3):
         assert guarded(number) == number
     assert guarded.breakers[2].state is CircuitState.CLOSED
+
+
+def test_a_strategy_may_look_at_the_breakers_while_one_is_dropped(sandbox: Registry) -> None:
+    """No two locks are waited for crosswise."""
+    inside, dropping = threading.Event(), threading.Event()
+    sandbox.on("state_change", lambda change: None)
+
+    def strategy(opening: object) -> float:
+        inside.set()
+        dropping.wait(1)
+        return 1.0 + len(list(fetch.breakers.values()))
+
+    fetch = by_host(maxsize=1, reset_timeout=strategy)
+    fetch("a")
+    opening = threading.Thread(target=fetch.breakers["a"].open)
+    opening.start()
+    assert inside.wait(10)
+    other = threading.Thread(target=lambda: (fetch("b"), dropping.set()))
+    other.start()
+    for thread in (opening, other):
+        thread.join(10)
+        assert not thread.is_alive()
 
 
 def test_an_async_fallback_of_a_plain_function_is_a_type_error_by_key_too() -> None:

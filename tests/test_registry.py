@@ -179,6 +179,18 @@ def test_a_registry_can_be_iterated_while_breakers_come_and_go(sandbox: Registry
         in_threads(6, work)
 
 
+def test_an_unknown_name_is_a_key_error_while_others_create(sandbox: Registry) -> None:
+    def work() -> None:
+        for _ in range(100):
+            guarded = circuit(succeed)
+            with pytest.raises(KeyError):
+                get_breaker("nobody")
+            del guarded
+
+    with frequent_switches():
+        in_threads(6, work)
+
+
 def test_a_registry_can_be_emptied(sandbox: Registry) -> None:
     kept = CircuitBreaker("kept")
     sandbox.get_or_create("held")
