@@ -85,7 +85,8 @@ class Circuit:
     def admit(self) -> Permit | Refusal:
         """A permit, or why there is none. Never blocks."""
         now = self.clock.monotonic()
-        self.serial.catch_up()
+        if self.serial.later:
+            self.serial.catch_up()
         refusal = self.engine.refusal(now)
         if refusal is None:
             period = self.engine.joinable
@@ -286,7 +287,7 @@ class Circuit:
 
     def tell_the_rest(self) -> None:
         """Tell of the transitions, and log what the user's own code raised, once no lock is held."""
-        if not self.serial.inside:
+        if (self.listeners.queued or self.run.raised) and not self.serial.inside:
             self.listeners.publish()
             self.run.log()
 

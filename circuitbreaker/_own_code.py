@@ -19,11 +19,11 @@ T = TypeVar("T")
 class OwnCode:
     """Runs the user's own code on behalf of the breaker called `name`."""
 
-    __slots__ = ("_name", "_raised")
+    __slots__ = ("_name", "raised")
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._raised: list[tuple[str, BaseException]] = []
+        self.raised: list[tuple[str, BaseException]] = []
 
     def __call__(self, what: str, default: T, function: Callable[..., T], *args: Any) -> T:
         """What `function(*args)` returns, or `default` if it raises."""
@@ -33,14 +33,14 @@ class OwnCode:
             raise
         except BaseException as error:
             if get_ident() not in _logging:
-                self._raised.append((what, error))
+                self.raised.append((what, error))
             return default
 
     def log(self) -> None:
         """Log what was raised since the last time. Called with no lock held."""
         with suppress(IndexError):  # if another thread took what was there
-            while self._raised:
-                _log(self._name, *self._raised.pop(0))
+            while self.raised:
+                _log(self._name, *self.raised.pop(0))
 
 
 _logging: list[int] = []

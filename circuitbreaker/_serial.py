@@ -18,14 +18,14 @@ T = TypeVar("T")
 
 
 class Serial:
-    """Runs steps one at a time. `lock` may be held to read; a thread that is `inside` a step holds it already."""
+    """Runs steps one at a time; what is left to be run is in `later`."""
 
-    __slots__ = ("_later", "_owner", "lock")
+    __slots__ = ("_owner", "later", "lock")
 
     def __init__(self) -> None:
         self.lock: RLock = RLock()  # re-entrant, for an interrupt between its taking and the next line
         self._owner = 0
-        self._later: list[Callable[[], Any]] = []
+        self.later: list[Callable[[], Any]] = []
 
     @property
     def inside(self) -> bool:
@@ -34,7 +34,7 @@ class Serial:
 
     def leave(self, step: Callable[..., Any], *args: Any) -> None:
         """Leave `step(*args)` to the next `run`. Takes no lock, so that a finalizer may come here at any moment."""
-        self._later.append(partial(step, *args))
+        self.later.append(partial(step, *args))
 
     def run(self, step: Callable[..., T], *args: Any) -> T | None:
         """Run `step(*args)`, then what came meanwhile; or leave it, and return `None`, if this thread is inside one."""
@@ -59,12 +59,12 @@ class Serial:
 
     def catch_up(self) -> None:
         """Run what was left, unless this thread is inside a step, after which that is done."""
-        while self._later and not self.inside:
+        while self.later and not self.inside:
             with self.lock:
                 self._owner = get_ident()
                 try:
-                    while self._later:
-                        self._later.pop(0)()
+                    while self.later:
+                        self.later.pop(0)()
                 finally:
                     self._owner = 0
 

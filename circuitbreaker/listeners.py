@@ -22,12 +22,12 @@ Listener = Callable[[Any], object]
 class Listeners:
     """The listeners of one breaker. `add`, `remove` and `queue` are called under the breaker's lock."""
 
-    __slots__ = ("by_event", "_publishing", "_queue", "_run", "_telling")
+    __slots__ = ("by_event", "_publishing", "_run", "_telling", "queued")
 
     def __init__(self, run: OwnCode) -> None:
         self._run = run
         self.by_event: dict[str, tuple[tuple[object, Listener], ...]] = {}
-        self._queue: list[tuple[EventName, Event]] = []
+        self.queued: list[tuple[EventName, Event]] = []
         self._publishing = Lock()
         self._telling: list[int] = []  # the threads that are in a listener
 
@@ -56,15 +56,15 @@ class Listeners:
 
     def queue(self, event: EventName, value: Event) -> None:
         """Have something told by the next `publish`."""
-        self._queue.append((event, value))
+        self.queued.append((event, value))
 
     def publish(self) -> None:
         """Tell of what is queued, unless a thread is at it; that one then tells of this too."""
-        while self._queue and self._publishing.acquire(blocking=False):
+        while self.queued and self._publishing.acquire(blocking=False):
             publishing = self._publishing
             try:
-                while self._queue:
-                    self._tell(*self._queue.pop(0))
+                while self.queued:
+                    self._tell(*self.queued.pop(0))
             finally:
                 publishing.release()
 
@@ -81,7 +81,7 @@ class Listeners:
     def renew(self) -> None:  # pragma: no cover - runs in forked children, where nothing collects
         """In a forked child: the parent tells of what is queued; whoever held the lock is not here (E9)."""
         self._publishing = Lock()
-        self._queue = []
+        self.queued = []
         self._telling = []
 
 
