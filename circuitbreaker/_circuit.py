@@ -1,8 +1,8 @@
 """A lock, a clock and listeners around the engine: what every way into a breaker goes through.
 
-The way of a call: `admit` hands out a permit; the call runs, with nothing held; the permit settles by one of `succeed`,
-`fail` and `ignore`, one change of the engine at a time; then listeners are told. A call that finds a
-closed period that does not ask may join it without a permit, and settles by the same three.
+The way of a call: `admit` hands out a permit; the call runs, with nothing held; `settle` takes its end in, one change
+of the engine at a time; then listeners are told. A call that finds a closed period that does not ask may join it
+without a permit, and settles by `settle_joined`.
 """
 
 from __future__ import annotations
@@ -75,10 +75,6 @@ class Circuit:
         self._last_success = _NO_SUCCESS
         self._ask_for_permits()
         renew_in_child(self)
-
-    def now(self) -> float:
-        """The monotonic clock."""
-        return self.clock.monotonic()
 
     # How a call begins
 
@@ -171,7 +167,7 @@ class Circuit:
     def settle_joined(self, period: Closed, error: BaseException | None) -> None:
         """Take in how a call ended that joined `period` without a permit. Nobody is told of its end."""
         if error is None:
-            self.succeed(period, self.now())
+            self.succeed(period, self.clock.monotonic())
         else:
             self.settle(period, None, self.judge(error, NO_RESULT), error)
 
@@ -184,7 +180,7 @@ class Circuit:
         result: object = NO_RESULT,
     ) -> None:
         """Take in how a call ended that began at `started`, or joined without a permit if that is `None`."""
-        now = self.now()
+        now = self.clock.monotonic()
         duration = 0.0 if started is None else now - started
         if verdict is Verdict.SUCCESS:
             self.succeed(admission, now, duration)
@@ -252,7 +248,7 @@ class Circuit:
 
     def control(self, change: Callable[[float], Transition | None]) -> None:
         """Have a method of the engine's change the state, and tell of it."""
-        self.serial.run(self._apply, change, self.now())
+        self.serial.run(self._apply, change, self.clock.monotonic())
         self.tell_the_rest()
 
     def hold(self, hold: Hold) -> None:
@@ -301,7 +297,7 @@ class Circuit:
     def metrics(self) -> Metrics:
         """The numbers, all of one moment."""
         self.serial.catch_up()
-        metrics = self.serial.run_now(self._metrics, self.now())
+        metrics = self.serial.run_now(self._metrics, self.clock.monotonic())
         self.tell_the_rest()
         return metrics
 
@@ -329,7 +325,7 @@ class Circuit:
 
     def summary(self) -> str:
         """State, hold, and what matters in that state, for a `repr`."""
-        return self.serial.run_now(self._summary, self.now())
+        return self.serial.run_now(self._summary, self.clock.monotonic())
 
     def _summary(self, now: float) -> str:
         period, hold, run = self.engine.period, self.engine.hold, self.engine.failure_run

@@ -20,10 +20,10 @@ T = TypeVar("T")
 class Serial:
     """Runs steps one at a time; what is left to be run is in `later`."""
 
-    __slots__ = ("_owner", "later", "lock")
+    __slots__ = ("_lock", "_owner", "later")
 
     def __init__(self) -> None:
-        self.lock: RLock = RLock()  # re-entrant, for an interrupt between its taking and the next line
+        self._lock = RLock()  # re-entrant, for an interrupt between its taking and the next line
         self._owner = 0
         self.later: list[Callable[[], Any]] = []
 
@@ -33,42 +33,43 @@ class Serial:
         return self._owner == get_ident()
 
     def leave(self, step: Callable[..., Any], *args: Any) -> None:
-        """Leave `step(*args)` to the next `run`. Takes no lock, so that a finalizer may come here at any moment."""
+        """Leave `step(*args)` to whoever comes next. Takes no lock: a finalizer may come here at any moment."""
         self.later.append(partial(step, *args))
 
-    def run(self, step: Callable[..., T], *args: Any) -> T | None:
-        """Run `step(*args)`, then what came meanwhile; or leave it, and return `None`, if this thread is inside one."""
+    def run(self, step: Callable[..., Any], *args: Any) -> None:
+        """Run `step(*args)`, then what came meanwhile; or leave it, if this thread is inside a step."""
         if self.inside:
             self.leave(step, *args)
-            return None
-        return self.run_now(step, *args)
+        else:
+            self.run_now(step, *args)
 
     def run_now(self, step: Callable[..., T], *args: Any) -> T:
         """As `run`, but at once also inside: for steps that change nothing of what others change."""
         if self.inside:
             return step(*args)
         try:
-            with self.lock:
-                self._owner = get_ident()
-                try:
-                    return step(*args)
-                finally:
-                    self._owner = 0
+            return self._take_turn(step, *args)
         finally:
             self.catch_up()
 
     def catch_up(self) -> None:
         """Run what was left, unless this thread is inside a step, after which that is done."""
         while self.later and not self.inside:
-            with self.lock:
-                self._owner = get_ident()
-                try:
-                    while self.later:
-                        self.later.pop(0)()
-                finally:
-                    self._owner = 0
+            self._take_turn(self._run_later)
+
+    def _run_later(self) -> None:
+        while self.later:
+            self.later.pop(0)()
+
+    def _take_turn(self, step: Callable[..., T], *args: Any) -> T:
+        with self._lock:
+            self._owner = get_ident()
+            try:
+                return step(*args)
+            finally:
+                self._owner = 0
 
     def renew(self) -> None:  # pragma: no cover - runs in forked children, where nothing collects
         """In a forked child: nobody here holds the lock, whatever the parent's threads were doing (E9)."""
-        self.lock = RLock()
+        self._lock = RLock()
         self._owner = 0

@@ -1,7 +1,7 @@
 """Who hears what a breaker tells.
 
-A call's end is told at once, by the thread in which it ended. Transitions are queued under the breaker's lock and told
-after it is released: in their order, each exactly once, by one thread at a time (E5).
+A call is told of at once, by the thread that made it. Transitions, and calls made in the middle of a change, are queued
+and told of when the change is made: in their order, each exactly once, by one thread at a time (E5).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Listener = Callable[[Any], object]
 
 
 class Listeners:
-    """The listeners of one breaker. `add`, `remove` and `queue` are called under the breaker's lock."""
+    """The listeners of one breaker. `add`, `remove` and `queue` are called inside a change."""
 
     __slots__ = ("by_event", "_publishing", "_run", "_telling", "queued")
 

@@ -32,8 +32,7 @@ class Permit:
 
     def success(self) -> None:
         """The call succeeded."""
-        if self._unsettled:
-            self._settle_as(Verdict.SUCCESS)
+        self._settle_as(Verdict.SUCCESS)
 
     def failure(self, error: BaseException | None = None) -> None:
         """The call failed, with `error` if there is one.
@@ -49,8 +48,7 @@ class Permit:
 
     def release(self) -> None:
         """The call did not take place, or its end says nothing: give the attempt back."""
-        if self._unsettled:
-            self._settle_as(Verdict.IGNORED)
+        self._settle_as(Verdict.IGNORED)
 
     def settle(self, error: BaseException | None, result: object = NO_RESULT) -> None:
         """The call raised `error`, or returned `result`: settle as the breaker's options judge that."""

@@ -1,8 +1,6 @@
 """When to open. A policy is a frozen recipe; `watch()` starts one observer of one closed period.
 
-The built-in policies keep failures (or slow calls) only, never successes: a call's number says how many calls ended
-before it, so the number of calls in a window is a difference of two numbers. That makes the cost of a success
-independent of the window, and lets it go by unseen until the number or the moment that a watch asks for.
+The built-in policies see failures and slow calls, and hardly any success; `_windows` says why that is enough.
 Nothing here locks, waits or reads a clock; the breaker calls a watch under its lock.
 """
 
