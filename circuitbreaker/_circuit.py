@@ -80,24 +80,24 @@ class Circuit:
 
     def admit(self) -> Permit | Refusal:
         """A permit, or why there is none. Never blocks."""
-        now = self.clock.monotonic()
-        if self.serial.later:
-            self.serial.catch_up()
-        refusal = self.engine.refusal(now)
+        now, engine = self.clock.monotonic(), self.engine
+        refusal = engine.refusal(now) if engine.period.asks else None
         if refusal is None:
-            period = self.engine.joinable
-            if period is not None:
-                return Permit(self, period, now)
+            if self.serial.later:
+                self.serial.catch_up()
+            period: Any = engine.period  # Any: a period that does not ask is a closed one
+            joined = engine.joinable if period.asks else period
+            if joined is not None:
+                return Permit(self, joined, now)
             admitted = self._admit_half_open(now)
             if not isinstance(admitted, tuple):
                 return self._permit_for(admitted, now)
             refusal = admitted
-        beside = None if refusal[2] is None else self.engine.shadowed
-        if beside is not None:
-            self.serial.run(self.engine.count_shadow_rejection)
+        if refusal[2] is not None and (beside := engine.shadowed) is not None:
+            self.serial.run(engine.count_shadow_rejection)
             self._tell_of(refusal, shadow=True)
             return Permit(self, beside, now)
-        next(self.engine.rejections)
+        next(engine.rejections)
         if self.listeners.by_event:
             self._tell_of(refusal, shadow=False)
         return refusal
@@ -152,13 +152,13 @@ class Circuit:
 
         A refusal by this very circuit, of a call within the call, says nothing about the dependency.
         """
+        if error is None:
+            if result is NO_RESULT or self.outcomes.is_failure_result is None:
+                return Verdict.SUCCESS
+            return self.run("is_failure_result", Verdict.FAILURE, self.outcomes.of_result, result)
         if isinstance(error, CircuitOpenError) and error.source == id(self):
             return Verdict.IGNORED
-        if error is not None:
-            return self.run("is_failure or ignore", Verdict.FAILURE, self.outcomes.of_error, error)
-        if result is NO_RESULT or self.outcomes.is_failure_result is None:
-            return Verdict.SUCCESS
-        return self.run("is_failure_result", Verdict.FAILURE, self.outcomes.of_result, result)
+        return self.run("is_failure or ignore", Verdict.FAILURE, self.outcomes.of_error, error)
 
     def ignores(self, error: BaseException) -> bool:
         """Whether `error` says nothing about the dependency; no, if a predicate cannot tell (E4)."""
@@ -188,7 +188,7 @@ class Circuit:
             self._fail(admission, now, duration, error, result)
         else:
             self.serial.run(self.engine.release, admission)
-        if started is not None:
+        if started is not None and self.listeners.by_event:
             self._tell_of_end(verdict, duration, error)
         self.tell_the_rest()
 

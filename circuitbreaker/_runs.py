@@ -45,7 +45,9 @@ def run(
     """Call `function`, and `end` the call with what it returned."""
     permit = circuit.admit()
     if isinstance(permit, tuple):
-        return circuit.refuse(permit, args, kwargs)
+        if circuit.fallback is None:
+            raise circuit.error(permit)
+        return circuit.fallback(*args, **kwargs)
     try:
         result = function(*args, **kwargs)
     except BaseException as error:

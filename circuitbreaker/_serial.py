@@ -41,33 +41,32 @@ class Serial:
         if self.inside:
             self.leave(step, *args)
         else:
-            self.run_now(step, *args)
+            self._take_turn(step, *args)
 
     def run_now(self, step: Callable[..., T], *args: Any) -> T:
         """As `run`, but at once also inside: for steps that change nothing of what others change."""
-        if self.inside:
-            return step(*args)
-        try:
-            return self._take_turn(step, *args)
-        finally:
-            self.catch_up()
+        return step(*args) if self.inside else self._take_turn(step, *args)
 
     def catch_up(self) -> None:
         """Run what was left, unless this thread is inside a step, after which that is done."""
-        while self.later and not self.inside:
+        if self.later and not self.inside:
             self._take_turn(self._run_later)
+
+    def _take_turn(self, step: Callable[..., T], *args: Any) -> T:
+        try:
+            with self._lock:
+                self._owner = get_ident()
+                try:
+                    return step(*args)
+                finally:
+                    self._owner = 0
+        finally:
+            if self.later:
+                self.catch_up()
 
     def _run_later(self) -> None:
         while self.later:
             self.later.pop(0)()
-
-    def _take_turn(self, step: Callable[..., T], *args: Any) -> T:
-        with self._lock:
-            self._owner = get_ident()
-            try:
-                return step(*args)
-            finally:
-                self._owner = 0
 
     def renew(self) -> None:  # pragma: no cover - runs in forked children, where nothing collects
         """In a forked child: nobody here holds the lock, whatever the parent's threads were doing (E9)."""

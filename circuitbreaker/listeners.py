@@ -17,6 +17,9 @@ from .events import Event, EventName
 __all__ = ["Listener", "Listeners", "check_event"]
 
 Listener = Callable[[Any], object]
+_ByEvent = dict[str, tuple[tuple[object, Listener], ...]]
+_NOBODY: _ByEvent = {}
+"""What breakers without listeners share. None is changed in place."""
 
 
 class Listeners:
@@ -26,14 +29,14 @@ class Listeners:
 
     def __init__(self, run: OwnCode) -> None:
         self._run = run
-        self.by_event: dict[str, tuple[tuple[object, Listener], ...]] = {}
+        self.by_event: _ByEvent = _NOBODY
         self.queued: list[tuple[EventName, Event]] = []
         self._publishing = Lock()
         self._telling: list[int] = []  # the threads that are in a listener
 
     def add(self, event: EventName, listener: Listener, token: object) -> None:
         """Let `listener` hear of `event` until `remove(token)`."""
-        self.by_event[event] = (*self.by_event.get(event, ()), (token, listener))
+        self.by_event = {**self.by_event, event: (*self.by_event.get(event, ()), (token, listener))}
 
     def remove(self, token: object) -> None:
         """Forget what was added with `token`."""
