@@ -93,14 +93,17 @@ class Circuit:
             if not isinstance(admitted, tuple):
                 return self._permit_for(admitted, now)
             refusal = admitted
-        if refusal[2] is not None and (beside := engine.shadowed) is not None:
-            self.serial.run(engine.count_shadow_rejection)
-            self._tell_of(refusal, shadow=True)
-            return Permit(self, beside, now)
-        next(engine.rejections)
-        if self.listeners.by_event:
-            self._tell_of(refusal, shadow=False)
-        return refusal
+        if refusal[2] is None or refusal[2] is Hold.FORCED_OPEN:
+            next(engine.rejections)
+            if self.listeners.by_event:
+                self._tell_of(refusal, shadow=False)
+            return refusal
+        beside = engine.beside
+        if beside is None:
+            return self.admit()  # The shadow has ended meanwhile.
+        self.serial.run(engine.count_shadow_rejection)
+        self._tell_of(refusal, shadow=True)
+        return Permit(self, beside, now)
 
     def _admit_half_open(self, now: float) -> Admission | Refusal:
         if self.serial.inside:  # There is no waiting for one's turn inside a change: no trial for such a call.
@@ -287,7 +290,7 @@ class Circuit:
             self.listeners.publish()
             self.run.log()
 
-    def renew(self) -> None:  # pragma: no cover - runs in forked children, where nothing collects
+    def _renew(self) -> None:  # pragma: no cover - runs in forked children, where nothing collects
         """In a forked child: nobody here holds the lock, whatever the parent's threads were doing (E9)."""
         self.serial.renew()
         self.listeners.renew()
@@ -304,8 +307,9 @@ class Circuit:
     def _metrics(self, now: float) -> Metrics:
         engine = self.engine
         opened = opened_by(engine.period)
-        next_attempt, last_success = engine.next_attempt(now), engine.last_success_at
         ended = (engine.successes, engine.failures, total(engine.rejections), engine.ignored)
+        # After the successes: each sets its time, then takes its number.
+        next_attempt, last_success = engine.next_attempt(now), engine.last_success_at
         return Metrics(
             self.name,
             engine.period.state,

@@ -10,20 +10,20 @@ __all__ = ["renew_in_child"]
 
 
 class _Renewable(Protocol):
-    def renew(self) -> None: ...
+    def _renew(self) -> None: ...
 
 
 _alive: WeakValueDictionary[int, _Renewable] = WeakValueDictionary()
 
 
 def renew_in_child(thing: _Renewable) -> None:
-    """Have `thing.renew()` called in every child that is forked while it lives."""
+    """Have `thing._renew()` called in every child that is forked while it lives."""
     _alive[id(thing)] = thing
 
 
 def _renew_all() -> None:  # pragma: no cover - runs in forked children, where nothing collects
     for thing in list(_alive.values()):
-        thing.renew()
+        thing._renew()
 
 
 if hasattr(os, "register_at_fork"):  # pragma: no branch - Windows and WebAssembly cannot fork

@@ -47,6 +47,14 @@ class Guarded(Protocol[P, R_co]):
     def __get__(
         self: Guarded[Concatenate[S, Q], R], instance: S, owner: type | None = None, /
     ) -> BoundGuarded[Q, R]: ...
+    @overload  # The same, as pyrefly understands it.
+    def __get__(
+        self: Callable[Concatenate[S, Q], R], instance: S, owner: type | None = None, /
+    ) -> BoundGuarded[Q, R]: ...
+    @overload
+    def __get__(  # type: ignore[misc]
+        self: Callable[Concatenate[type[S], Q], R], instance: S | None, owner: type[S] | None = None, /
+    ) -> BoundGuarded[Q, R]: ...
     @overload
     def __get__(self, instance: object, owner: type | None = None, /) -> Self: ...
 
@@ -69,6 +77,14 @@ class GuardedByKey(Protocol[P, R_co]):
     @overload
     def __get__(
         self: GuardedByKey[Concatenate[S, Q], R], instance: S, owner: type | None = None, /
+    ) -> BoundGuardedByKey[Q, R]: ...
+    @overload  # The same, as pyrefly understands it.
+    def __get__(
+        self: Callable[Concatenate[S, Q], R], instance: S, owner: type | None = None, /
+    ) -> BoundGuardedByKey[Q, R]: ...
+    @overload
+    def __get__(  # type: ignore[misc]
+        self: Callable[Concatenate[type[S], Q], R], instance: S | None, owner: type[S] | None = None, /
     ) -> BoundGuardedByKey[Q, R]: ...
     @overload
     def __get__(self, instance: object, owner: type | None = None, /) -> Self: ...

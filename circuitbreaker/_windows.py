@@ -65,7 +65,7 @@ class LastCalls:
 
     def take(self, outcome: Outcome, hit: bool) -> tuple[int, int]:
         """Take `outcome` in, and return the hits and the calls now in the window."""
-        self._latest = max(self._latest, outcome.number)
+        self._latest = max(self._latest, _number(outcome, hit, self.due))
         if self._latest >= self.due:
             self.due = NEVER
         if hit:
@@ -96,9 +96,10 @@ class LastSeconds:
 
     def take(self, outcome: Outcome, hit: bool) -> tuple[int, int]:
         """Take `outcome` in, and return the hits and the calls now in the window."""
+        number = _number(outcome, hit, self.due)
         if not self._slots or outcome.at >= self._slots[-1].start + self._grain:
-            self._slots.append(_Slot(outcome.at, max(self._latest, outcome.number - 1)))
-        self._latest = max(self._latest, outcome.number)
+            self._slots.append(_Slot(outcome.at, max(self._latest, number - 1)))
+        self._latest = max(self._latest, number)
         while self._slots[0].start < outcome.at - self._span:
             self._hits -= self._slots.popleft().hits
         if hit:
@@ -110,6 +111,11 @@ class LastSeconds:
         # Old successes that leave can tip the balance too, so a success is seen when a slot ends or leaves.
         self.wake = min(newest.start + self._grain, oldest.start + self._span)
         return self._hits, self._latest - oldest.before
+
+
+def _number(outcome: Outcome, hit: bool, due: int) -> int:
+    """The number of `outcome`, or `due` of a success that overtook that one: the minimum is judged all the same."""
+    return outcome.number if hit else min(outcome.number, due)
 
 
 class _Slot:

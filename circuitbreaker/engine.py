@@ -97,14 +97,9 @@ class Engine:
             return period if isinstance(period, Closed) else self.beside
         return period if isinstance(period, Closed) and hold is not Hold.FORCED_OPEN else None
 
-    @property
-    def shadowed(self) -> Closed | None:
-        """In shadow (M2), the period that a call joins that would otherwise be refused. Needs no lock."""
-        return self.beside if self.hold is Hold.SHADOW else None
-
     def refusal(self, now: float) -> Refusal | None:
         """Why a call at `now` is refused for certain, if so. Needs no lock: an open period does not change."""
-        period, hold = self.period, self.hold
+        hold, period = self.hold, self.period  # in this order: see reset()
         if type(period) is Open and now < period.until and (hold is None or hold is Hold.SHADOW):
             return period, period.until - now, hold
         return (period, math.inf, hold) if hold is Hold.FORCED_OPEN else None
@@ -150,7 +145,7 @@ class Engine:
         self._failure_run = 0
         if trial.period.successes < self._rules.successes_to_close:
             return None
-        return self._close(now, f"{_number(trial.period.successes, 'trial')} succeeded")
+        return self._close(now, f"{_number(trial.period.successes, 'trial')} succeeded", self.hold)
 
     def fail(
         self, admission: Admission, now: float, duration: float, failure: LastFailure, error: BaseException | None
@@ -198,8 +193,9 @@ class Engine:
 
     def reset(self, now: float) -> Transition | None:
         """Close, and forget counts, holds and growth."""
+        # First the period, then the hold: a call that sees no hold any more shall see the closed period.
+        change = self._close(now, "reset() was called", None)
         self._set_hold(None)
-        change = self._close(now, "reset() was called")
         return change if change.old is not CircuitState.CLOSED else None
 
     def force(self, hold: Hold) -> None:
@@ -207,26 +203,28 @@ class Engine:
         was_forced = self._forced
         self._set_hold(hold)
         if isinstance(self.period, Closed) and (was_forced or self._forced):
-            self._close(0.0, hold.value)  # No transition: nobody is told.
+            self._close(0.0, hold.value, hold)  # No transition: nobody is told.
 
     def _set_hold(self, hold: Hold | None) -> None:
         if self.beside is not None:
             self._retire(self.beside)
-        self.beside = None if hold is None or hold is Hold.FORCED_OPEN else Closed(SparseWatch())
+        beside = None if hold is None or hold is Hold.FORCED_OPEN else Closed(SparseWatch())
+        self.beside = beside or self.beside  # While a hold can be seen that needs one, there is one.
         self.hold = hold
+        self.beside = beside
 
     def time_calls(self, timed: bool) -> None:
         """Whether calls must ask for admission even when closed, because somebody wants to know how long they take."""
         self._timed = timed
         if isinstance(self.period, Closed):
-            self.period.asks = self._closed_asks() or self.period.slow < math.inf
+            self.period.asks = self._closed_asks(self.hold) or self.period.slow < math.inf
 
-    def _closed_asks(self) -> bool:
-        return self._timed or self.hold is Hold.FORCED_OPEN
+    def _closed_asks(self, hold: Hold | None) -> bool:
+        return self._timed or hold is Hold.FORCED_OPEN
 
     @property
     def _forced(self) -> bool:
-        return self.hold is Hold.FORCED_OPEN or self.hold is Hold.FORCED_CLOSED
+        return _forces(self.hold)
 
     # Transitions
 
@@ -240,9 +238,9 @@ class Engine:
         period = HalfOpen(opened, self._rules.attempts, timeout)
         return self._move(period, now, f"{show(opened.length)} s have passed")
 
-    def _close(self, now: float, reason: str) -> Transition:
-        watch = SparseWatch() if self._forced else self._rules.watch()
-        change = self._move(Closed(watch, self._closed_asks()), now, reason)
+    def _close(self, now: float, reason: str, hold: Hold | None) -> Transition:
+        watch = SparseWatch() if _forces(hold) else self._rules.watch()
+        change = self._move(Closed(watch, self._closed_asks(hold)), now, reason)
         self._failure_run = 0
         return change
 
@@ -297,6 +295,10 @@ class Engine:
     def trial_successes(self) -> int:
         """Successful trials of the present half-open period."""
         return self.period.successes if isinstance(self.period, HalfOpen) else 0
+
+
+def _forces(hold: Hold | None) -> bool:
+    return hold is Hold.FORCED_OPEN or hold is Hold.FORCED_CLOSED
 
 
 def _number(many: int, what: str) -> str:

@@ -80,7 +80,9 @@ class CircuitOpenError(CircuitBreakerError):
 
     def _why(self) -> str:
         reason = f": {self.reason}" if self.reason else ""
-        return reason + (f"; last failure {self.last_failure}" if self.last_failure else "")
+        if self.last_failure is None or reason.endswith(str(self.last_failure)):
+            return reason
+        return f"{reason}; last failure {self.last_failure}"
 
     def _next(self) -> str:
         if self.hold is Hold.FORCED_OPEN:

@@ -83,7 +83,7 @@ class KeyedBreakers(Mapping[Hashable, CircuitBreaker]):
     def __repr__(self) -> str:
         return f"<KeyedBreakers, {len(self)} of at most {self.maxsize}>"
 
-    def renew(self) -> None:  # pragma: no cover - runs in forked children, where nothing collects
+    def _renew(self) -> None:  # pragma: no cover - runs in forked children, where nothing collects
         """In a forked child: nobody here holds the lock (E9)."""
         self._lock = RLock()
 

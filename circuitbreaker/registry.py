@@ -142,7 +142,7 @@ class Registry:
             unused = next(each for each in names if each not in self._breakers)
             return CircuitBreaker(unused, registry=self, **options)
 
-    def renew(self) -> None:  # pragma: no cover - runs in forked children, where nothing collects
+    def _renew(self) -> None:  # pragma: no cover - runs in forked children, where nothing collects
         """In a forked child: nobody here holds the lock (E9)."""
         self._lock = RLock()
 

@@ -1,0 +1,66 @@
+"""Interleavings, in short: `python -m proof.schedules` tries more of them, and says how."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from proof.schedules.__main__ import search
+from proof.schedules.checking import Checker
+from proof.schedules.planted import PLANTED
+from proof.schedules.points import SwitchPoints
+from proof.schedules.report import story
+from proof.schedules.scenarios import SCENARIOS
+
+
+@pytest.fixture
+def checker() -> Iterator[Checker]:
+    with Checker(SwitchPoints()).open() as checker:
+        yield checker
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_no_schedule_breaks_a_promise(checker: Checker, name: str) -> None:
+    """C1 to C3, O1, O3, H1 to H4, E1 to E7, W4, M1, M2: those that the scenario's own docstring cites."""
+    scenario = SCENARIOS[name]
+    tried = checker.explore(scenario, scenario.short)
+    assert tried.counterexample is None, story(tried.counterexample)
+    assert tried.schedules > (10 if scenario.short else 1)
+    assert tried.points > 10
+
+
+@pytest.mark.parametrize("name", PLANTED)
+def test_a_planted_race_is_found(name: str) -> None:
+    """With a story that ends in the promise, or in what an owner of the lock waits for."""
+    found = search(PLANTED[name]).counterexample
+    assert found is not None
+    assert len(found.run.stops) >= 3
+    assert "is stopped in" in story(found)
+    assert found.problem
+
+
+@pytest.mark.parametrize("name", ["a permit settled by two threads", "a call beside force open"])
+def test_stopping_before_every_bytecode_finds_no_other_result(name: str) -> None:
+    """What is passed over shares nothing."""
+    tried = []
+    for every in (False, True):
+        with Checker(SwitchPoints(every=every)).open() as checker:
+            tried.append(checker.explore(SCENARIOS[name], 1))
+    assert tried[1].counterexample is None
+    assert tried[1].points > tried[0].points
+    assert tried[1].results == tried[0].results
+
+
+def test_random_schedules_break_no_promise(checker: Checker) -> None:
+    """E6, C2"""
+    tried = checker.walk(SCENARIOS["success failure and reset"], 100, seed=1)
+    assert tried.counterexample is None, story(tried.counterexample)
+    assert tried.schedules == 100
+
+
+def test_a_counterexample_replays() -> None:
+    race = PLANTED["tally by read and write"]
+    found = [search(race).counterexample for _ in range(2)]
+    assert found[0] is not None
+    assert found[0] == found[1]
