@@ -1,6 +1,13 @@
-"""`python -m benchmarks`: the table of what a breaker costs, by the clock; with `instructions`, by callgrind.
+"""What a breaker costs, beside what a person would write by hand.
 
-It reports, and judges nothing but whether a goal is met. A goal that is missed is no error.
+  time          every row by the clock, with memory and import time (default; or the rows named)
+  instructions  the rows whose cost is all in instructions, counted by callgrind
+  breakdown     what the cost of one row is made of, by function, line and bytecode
+  peers         the same operations through other libraries, each in an environment of its own
+  size          the core's source, minified and compressed, beside the peers'
+  gate          compares the ratios of instructions with the committed bounds; fails beyond 10 %
+
+All but `gate` report, and judge nothing but whether a goal is met.
 """
 
 from __future__ import annotations
@@ -8,44 +15,78 @@ from __future__ import annotations
 import argparse
 import platform
 
-from . import instructions, table
-from .footprint import bytes_of_a_breaker, seconds_to_start
+from . import gate, table
+from .breakdown import breakdown
+from .footprint import bytes_each, seconds_to_import
+from .instructions import COUNTED, of_rows
+from .memory import a_breaker, a_key
+from .peers.compare import compare
+from .processes import ROOT
 from .rows import ROWS
+from .size import sizes
 from .timing import best_of_many
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("by", nargs="?", choices=["time", "instructions"], default="time", help="default: time")
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("what", nargs="?", choices=COMMANDS, default="time", metavar="what")
+    parser.add_argument("rows", nargs="*", help=f"for time, instructions and breakdown: {', '.join(ROWS)}")
     parser.add_argument("--quick", action="store_true", help="less exact, in a fifth of the time")
-    arguments = parser.parse_args()
-    print(f"circuitbreaker on {platform.python_implementation()} {platform.python_version()}, {platform.platform()}")
-    by = by_time if arguments.by == "time" else by_instructions
-    by(arguments.quick)
+    parser.add_argument("--instructions", action="store_true", help="peers: by callgrind, not by the clock")
+    parser.add_argument("--write", action="store_true", help="gate: write the bounds anew")
+    arguments = parser.parse_intermixed_args()
+    if unknown := set(arguments.rows) - set(ROWS):
+        parser.error(f"no such row: {', '.join(sorted(unknown))}")
+    print(f"{platform.python_implementation()} {platform.python_version()}, {platform.platform()}")
+    COMMANDS[arguments.what](arguments)
 
 
-def by_time(quick: bool) -> None:
-    """Every row of the table."""
-    seconds = 0.3 if quick else 2.0  # per row
+def by_time(arguments: argparse.Namespace) -> None:
+    seconds = 0.3 if arguments.quick else 2.0  # per row
     table.header("time per operation, best of many")
-    for row in ROWS.values():
-        floor, ours = best_of_many(*row.sides(), row.number, seconds)
+    for row in [ROWS[name] for name in arguments.rows or ROWS]:
+        floor, ours = best_of_many(row.floor(), row.ours(), row.number, seconds)
         table.line(row.what, f"{floor * 1e9:.0f} ns", f"{ours * 1e9:.0f} ns", ours / floor, row.goal, "x")
-    bare, ours = seconds_to_start(seconds)
+    if not arguments.rows:
+        footprint(seconds)
+
+
+def footprint(seconds: float) -> None:
+    bare, ours = seconds_to_import("circuitbreaker", ROOT, seconds)
     table.line("import, over a bare interpreter", _ms(bare), _ms(ours), (ours - bare) * 1e3, 25, "ms")
-    table.line("one idle breaker", "", "", bytes_of_a_breaker(), 2048, "B")
+    table.line("one idle breaker", "", "", bytes_each(a_breaker(), 1_000), 2048, "B")
+    table.line("one of 100,000 breakers by key", "", "", bytes_each(a_key(), 100_000), None, "B")
 
 
 def _ms(seconds: float) -> str:
     return f"{seconds * 1e3:.1f} ms"
 
 
-def by_instructions(quick: bool) -> None:
-    """The rows whose cost is all in instructions."""
-    counts = instructions.count(quick)
+def by_instructions(arguments: argparse.Namespace) -> None:
+    few, many = (500, 1_500) if arguments.quick else (1_000, 6_000)
     table.header("instructions per operation, by callgrind")
-    for row, floor, ours in counts:
-        table.line(row.what, f"{floor:.0f}", f"{ours:.0f}", ours / floor, row.goal, "x")
+    for name, cost in of_rows(arguments.rows or COUNTED, few, many).items():
+        row = ROWS[name]
+        table.line(row.what, f"{cost.floor:.0f}", f"{cost.ours:.0f}", cost.ratio, row.goal, "x")
+
+
+def by_function(arguments: argparse.Namespace) -> None:
+    for name in arguments.rows or ["sync"]:
+        if name not in COUNTED:
+            raise SystemExit(f"benchmarks: instructions do not explain {name}; one of {', '.join(COUNTED)}")
+        breakdown(ROWS[name])
+
+
+COMMANDS = {
+    "time": by_time,
+    "instructions": by_instructions,
+    "breakdown": by_function,
+    "peers": lambda arguments: compare(arguments.instructions, arguments.quick),
+    "size": lambda arguments: sizes(),
+    "gate": lambda arguments: gate.write() if arguments.write else gate.check(),
+}
 
 
 if __name__ == "__main__":

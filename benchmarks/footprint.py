@@ -1,49 +1,42 @@
-"""What a breaker costs that nobody calls: its bytes, and the time to import it."""
+"""What a breaker costs that nobody calls: its bytes, and the time to import it. Knows no breaker of its own."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
 import tracemalloc
+from collections.abc import Callable
 from pathlib import Path
-
-from circuitbreaker import CircuitBreaker, Registry
 
 from .loops import Loop
 from .timing import best_of_many
 
-__all__ = ["bytes_of_a_breaker", "seconds_to_start"]
+__all__ = ["bytes_each", "seconds_to_import"]
 
 
-def bytes_of_a_breaker(many: int = 1_000) -> float:
-    """The mean over `many` named breakers with nothing but defaults, their places in the registry included."""
-    registry = Registry()
-    breakers: list[CircuitBreaker | None] = [None] * many
-    names = [f"dependency {number}" for number in range(many)]
-    CircuitBreaker("the first", registry=registry)  # pays for what all of them share
+def bytes_each(make: Callable[[int], object], many: int) -> float:
+    """The mean over what `make` gives for 1 to `many`. What it made for 0 has paid for what all of them share."""
+    made = [make(0)] + [None] * many
     tracemalloc.start()
-    for number, name in enumerate(names):
-        breakers[number] = CircuitBreaker(name, registry=registry)
+    for number in range(1, many + 1):
+        made[number] = make(number)
     total, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     return total / many
 
 
-def seconds_to_start(seconds: float) -> tuple[float, float]:
-    """How long an interpreter takes to start and end, bare and with our import.
+def seconds_to_import(module: str, folder: Path, seconds: float) -> tuple[float, float]:
+    """How long an interpreter takes to start and end, bare and importing `module`, which is found in `folder`.
 
-    Without `site`, which may have imported for other packages what ours needs, and from compiled modules: the first run
-    leaves them behind if there are none.
+    Without `site`, which may have imported for other packages what this one needs, and from compiled modules: the first
+    run leaves them behind if there are none.
     """
-    return best_of_many(_interpreter("pass"), _interpreter("import circuitbreaker"), 1, seconds)
+    return best_of_many(_interpreter("pass", folder), _interpreter(f"import {module}", folder), 1, seconds)
 
 
-def _interpreter(code: str) -> Loop:
+def _interpreter(code: str, folder: Path) -> Loop:
     def loop(number: int) -> None:
         for _ in range(number):
-            subprocess.run([sys.executable, "-s", "-S", "-c", code], cwd=_ROOT, env={}, check=True)
+            subprocess.run([sys.executable, "-s", "-S", "-c", code], cwd=folder, env={}, check=True)
 
     return loop
-
-
-_ROOT = Path(__file__).parent.parent

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
-from contextlib import AbstractContextManager
+from collections.abc import AsyncIterable, Awaitable, Callable, Coroutine, Iterable
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from itertools import repeat
 from threading import Barrier, Thread
 
-__all__ = ["Loop", "awaits", "blocks", "calls", "catches", "in_threads", "items"]
+__all__ = ["Loop", "async_blocks", "async_items", "awaits", "blocks", "calls", "catches", "in_threads", "items"]
+__all__ += ["new_blocks"]
 
 Loop = Callable[[int], None]
 """Does its thing so many times."""
@@ -23,7 +24,7 @@ def calls(function: Callable[[object], object]) -> Loop:
     return loop
 
 
-def catches(function: Callable[[object], object], error: type[Exception]) -> Loop:
+def catches(function: Callable[[object], object], error: type[BaseException]) -> Loop:
     """`function(1)`, which raises `error`."""
 
     def loop(number: int) -> None:
@@ -47,24 +48,36 @@ def blocks(manager: AbstractContextManager[object, None]) -> Loop:
     return loop
 
 
-def awaits(function: Callable[[object], Awaitable[object]]) -> Loop:
-    """`await function(1)`, all in one coroutine.
+def new_blocks(make: Callable[[], AbstractContextManager[object, None]]) -> Loop:
+    """`with make(): pass`."""
 
-    No event loop is needed, and none is measured: nothing here suspends, so one `send` runs the coroutine to its end.
-    """
+    def loop(number: int) -> None:
+        for _ in repeat(None, number):
+            with make():
+                pass
+
+    return loop
+
+
+def awaits(function: Callable[[object], Awaitable[object]]) -> Loop:
+    """`await function(1)`, all in one coroutine."""
 
     async def wait(number: int) -> None:
         for _ in repeat(None, number):
             await function(1)
 
-    def loop(number: int) -> None:
-        try:
-            wait(number).send(None)
-        except StopIteration:
-            return
-        raise AssertionError(f"{function!r} suspended")
+    return _to_its_end(wait)
 
-    return loop
+
+def async_blocks(manager: AbstractAsyncContextManager[object, None]) -> Loop:
+    """`async with manager: pass`, all in one coroutine."""
+
+    async def enter_and_leave(number: int) -> None:
+        for _ in repeat(None, number):
+            async with manager:
+                pass
+
+    return _to_its_end(enter_and_leave)
 
 
 def items(function: Callable[[int], Iterable[object]]) -> Loop:
@@ -73,6 +86,29 @@ def items(function: Callable[[int], Iterable[object]]) -> Loop:
     def loop(number: int) -> None:
         for _ in function(number):
             pass
+
+    return loop
+
+
+def async_items(function: Callable[[int], AsyncIterable[object]]) -> Loop:
+    """One item of `function(number)`, in one coroutine."""
+
+    async def step(number: int) -> None:
+        async for _ in function(number):
+            pass
+
+    return _to_its_end(step)
+
+
+def _to_its_end(function: Callable[[int], Coroutine[object, object, None]]) -> Loop:
+    """No event loop is needed, and none is measured: nothing here suspends, so one `send` runs it to its end."""
+
+    def loop(number: int) -> None:
+        try:
+            function(number).send(None)
+        except StopIteration:
+            return
+        raise AssertionError(f"{function!r} suspended")
 
     return loop
 

@@ -1,110 +1,82 @@
-"""The rows of the table: each the floor, our part beside it, and how many times the floor that may cost.
+"""The rows of the table: what we do, the floor that it is compared with, and how many times that it may cost.
 
 `python -m benchmarks.rows sync ours 1000` runs one side of one row and prints nothing, for counters of instructions.
 """
 
 from __future__ import annotations
 
+import gc
 import sys
-from collections.abc import Callable, Generator
-from typing import NamedTuple
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
 
 from circuitbreaker import CircuitBreaker, CircuitOpenError, FailureRate, ManualClock, SlowCallRate, TripPolicy, circuit
 
 from . import floors
-from .loops import Loop, awaits, blocks, calls, catches, in_threads, items
+from .loops import Loop, async_blocks, async_items, awaits, blocks, calls, catches, in_threads, items
+from .work import fail, work, work_async, work_in_async_steps, work_in_steps
 
 __all__ = ["ROWS", "Row"]
-
-
-class Sides(NamedTuple):
-    """What is compared, ready to run."""
-
-    floor: Loop
-    ours: Loop
 
 
 class Row(NamedTuple):
     """One row of the table."""
 
+    name: str
     what: str
+    floor: Callable[[], Loop]
+    ours: Callable[[], Loop]
     goal: float | None
     number: int
     """Operations in one run: enough to drown the clock's own cost, few enough to fit between two disturbances."""
-    sides: Callable[[], Sides]
+
+    def side(self, which: str) -> Loop:
+        """The floor or ours, ready to run."""
+        return self.floor() if which == "floor" else self.ours()
 
 
 ROWS: dict[str, Row] = {}
 
 
-def row(what: str, goal: float | None = None, number: int = 2_000) -> Callable[[Callable[[], Sides]], None]:
-    """Make a row of a function that sets its two sides up, by the function's name."""
+def row(
+    what: str, over: Callable[[], Loop] = floors.a_call, goal: float | None = None, number: int = 1_000
+) -> Callable[[Callable[[], Loop]], Callable[[], Loop]]:
+    """Make a row of a function that sets our side up, by the function's name."""
 
-    def add(sides: Callable[[], Sides]) -> None:
-        ROWS[sides.__name__] = Row(what, goal, number, sides)
+    def add(ours: Callable[[], Loop]) -> Callable[[], Loop]:
+        ROWS[ours.__name__] = Row(ours.__name__, what, over, ours, goal, number)
+        return ours
 
     return add
-
-
-# What is guarded
-
-
-def work(x: object) -> object:
-    return x
-
-
-async def work_async(x: object) -> object:
-    return x
-
-
-def work_in_steps(number: int) -> Generator[int, None, None]:
-    yield from range(number)
-
-
-def fail(x: object) -> object:
-    raise ConnectionError
 
 
 # The rows that have a goal
 
 
-def _over_a_closure(ours: Callable[[object], object]) -> Sides:
-    return Sides(calls(floors.guarded(work)), calls(ours))
-
-
 @row("@circuit(failure_threshold=5), sync", goal=2.0)
-def sync() -> Sides:
-    return _over_a_closure(circuit(failure_threshold=5)(work))
+def sync() -> Loop:
+    return calls(circuit(failure_threshold=5)(work))
 
 
-@row("@circuit(failure_threshold=5), async", goal=1.8)
-def coroutine() -> Sides:
-    return Sides(awaits(floors.guarded_async(work_async)), awaits(circuit(failure_threshold=5)(work_async)))
+@row("@circuit(failure_threshold=5), async", floors.an_await, goal=1.8)
+def coroutine() -> Loop:
+    return awaits(circuit(failure_threshold=5)(work_async))
 
 
-@row("with breaker:, over an empty context manager", goal=3.0)
-def block() -> Sides:
-    return Sides(blocks(floors.Block()), blocks(CircuitBreaker()))
+@row("with breaker:, over an empty context manager", floors.a_block, goal=3.0)
+def block() -> Loop:
+    return blocks(CircuitBreaker())
 
 
 @row("FailureRate, the last 100 calls", goal=2.4)
-def last_calls() -> Sides:
-    return _over_a_closure(circuit(trip=FailureRate(calls=100))(work))
+def last_calls() -> Loop:
+    return calls(circuit(trip=FailureRate(calls=100))(work))
 
 
 @row("FailureRate, the last 30 seconds", goal=3.0)
-def last_seconds() -> Sides:
-    return _over_a_closure(circuit(trip=FailureRate(seconds=30))(work))
-
-
-@row("a window of 100,000 calls, over one of 10", goal=1.1)
-def wide_calls() -> Sides:
-    return Sides(_through_a_full_window(FailureRate(calls=10)), _through_a_full_window(FailureRate(calls=100_000)))
-
-
-@row("a window of 100,000 seconds, over one of 10", goal=1.1)
-def wide_seconds() -> Sides:
-    return Sides(_through_a_full_window(FailureRate(seconds=10)), _through_a_full_window(FailureRate(seconds=100_000)))
+def last_seconds() -> Loop:
+    return calls(circuit(trip=FailureRate(seconds=30))(work))
 
 
 def _through_a_full_window(trip: TripPolicy) -> Loop:
@@ -117,30 +89,58 @@ def _through_a_full_window(trip: TripPolicy) -> Loop:
     return succeeding
 
 
-@row("a rejected call, over a plain exception", goal=2.0)
-def rejected() -> Sides:
-    breaker = CircuitBreaker("work", failure_threshold=1, reset_timeout=3600, registry=None)
-    catches(breaker(fail), ConnectionError)(1)
-    return Sides(catches(floors.refuse, floors.PlainError), catches(breaker(work), CircuitOpenError))
+def _a_narrow_window_of_calls() -> Loop:
+    return _through_a_full_window(FailureRate(calls=10))
 
 
-@row("8 threads through one breaker", goal=2.5, number=80_000)
-def threads() -> Sides:
-    floor, ours = _over_a_closure(circuit(failure_threshold=5)(work))
-    return Sides(in_threads(floor), in_threads(ours))
+@row("a window of 100,000 calls, over one of 10", _a_narrow_window_of_calls, goal=1.1)
+def wide_calls() -> Loop:
+    return _through_a_full_window(FailureRate(calls=100_000))
+
+
+def _a_narrow_window_of_seconds() -> Loop:
+    return _through_a_full_window(FailureRate(seconds=10))
+
+
+@row("a window of 100,000 seconds, over one of 10", _a_narrow_window_of_seconds, goal=1.1)
+def wide_seconds() -> Loop:
+    return _through_a_full_window(FailureRate(seconds=100_000))
+
+
+def _open_circuit(**options: Any) -> Callable[[object], object]:
+    breaker = CircuitBreaker("work", failure_threshold=1, reset_timeout=3600, registry=None, **options)
+    try:
+        breaker.call(fail, 1)
+    except ConnectionError:
+        return breaker(work)
+    raise AssertionError("fail() does not fail")
+
+
+@row("a rejected call, over a plain exception", floors.a_refusal, goal=2.0, number=500)
+def rejected() -> Loop:
+    return catches(_open_circuit(), CircuitOpenError)
+
+
+@row("8 threads through one breaker", floors.threads, goal=2.5, number=80_000)
+def threads() -> Loop:
+    return in_threads(sync())
 
 
 # The rows that are there to be known
 
 
-@row("a failing call")
-def failing() -> Sides:
-    guarded = circuit(failure_threshold=10**9)(fail)
-    return Sides(catches(floors.guarded(fail), ConnectionError), catches(guarded, ConnectionError))
+@row("a failing call", floors.a_failure, number=200)
+def failing() -> Loop:
+    return catches(circuit(failure_threshold=10**9)(fail), ConnectionError)
 
 
-@row("a round: open, half-open, closed by a trial", number=500)
-def trial() -> Sides:
+@row("a rejected call with a fallback, over a call")
+def fallback() -> Loop:
+    return calls(_open_circuit(fallback=work))
+
+
+@row("a round: open, half-open, closed by a trial", number=100)
+def trial() -> Loop:
     clock = ManualClock()
     breaker = CircuitBreaker(clock=clock, reset_timeout=1)
     guarded = breaker(work)
@@ -150,37 +150,77 @@ def trial() -> Sides:
         clock.advance(1)
         guarded(x)
 
-    return _over_a_closure(round_by_round)
+    return calls(round_by_round)
+
+
+@row("async with breaker:", floors.an_async_block)
+def async_block() -> Loop:
+    return async_blocks(CircuitBreaker())
+
+
+@row("breaker.call(work, 1)", number=200)
+def call() -> Loop:
+    return calls(partial(CircuitBreaker().call, work))
 
 
 @row("acquire() and success()")
-def permit() -> Sides:
+def permit() -> Loop:
     breaker = CircuitBreaker()
-    return _over_a_closure(lambda x: breaker.acquire().success())
+    return calls(lambda x: breaker.acquire().success())
 
 
 @row("@circuit(key=...), a known key")
-def keyed() -> Sides:
-    return _over_a_closure(circuit(key=lambda x: x)(work))
+def keyed() -> Loop:
+    return calls(circuit(key=lambda x: x)(work))
 
 
-@row("an item of a generator")
-def generator() -> Sides:
-    return Sides(items(floors.guarded_steps(work_in_steps)), items(circuit(work_in_steps)))
+@row("an object with __call__, through wrapt's proxy")
+def proxy() -> Loop:
+    class Worker:
+        def __call__(self, x: object) -> object:
+            return x
+
+    return calls(circuit(Worker()))
+
+
+@row("an item of a generator", floors.an_item)
+def item() -> Loop:
+    return items(circuit(work_in_steps))
+
+
+@row("an item of an async generator", floors.an_async_item)
+def async_item() -> Loop:
+    return async_items(circuit(work_in_async_steps))
 
 
 @row("SlowCallRate, the last 100 calls")
-def slow_calls() -> Sides:
-    return _over_a_closure(circuit(trip=SlowCallRate(slower_than=2.0))(work))
+def slow_calls() -> Loop:
+    return calls(circuit(trip=SlowCallRate(slower_than=2.0))(work))
 
 
-@row("one listener to successes")
-def heard() -> Sides:
+@row("one listener to successes", number=200)
+def listener() -> Loop:
     breaker = CircuitBreaker()
     breaker.on("success", lambda event: None)
-    return _over_a_closure(breaker(work))
+    return calls(breaker(work))
+
+
+@row("one listener to state changes")
+def state_listener() -> Loop:
+    return calls(CircuitBreaker(on_state_change=lambda event: None)(work))
+
+
+def _add_scaling(many: int) -> None:
+    name = f"threads_{many}"
+    what = f"{many} thread{'s' if many > 1 else ''}, over as many through the floor"
+    ROWS[name] = Row(name, what, partial(floors.threads, many), lambda: in_threads(sync(), many), None, 80_000)
+
+
+for _many in (1, 2, 4, 16):
+    _add_scaling(_many)
 
 
 if __name__ == "__main__":
-    name, side, number = sys.argv[1:]
-    getattr(ROWS[name].sides(), side)(int(number))
+    _name, _side, _number = sys.argv[1:]
+    gc.disable()  # as in timing.py
+    ROWS[_name].side(_side)(int(_number))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["header", "line"]
+__all__ = ["header", "line", "parts", "wide"]
 
 _SHAPE = "{:<46}{:>13}{:>13}{:>10}{:>10}  {}"
 
@@ -24,3 +24,13 @@ def line(what: str, floor: str, ours: str, cost: float, goal: float | None, unit
 
 def _print(*cells: str) -> None:
     print(_SHAPE.format(*cells).rstrip(), flush=True)
+
+
+def wide(what: str, cells: list[str]) -> None:
+    """One line, the first included, of a table with as many columns as there are to compare."""
+    print(f"{what:<38}" + "".join(f"{cell:>15}" for cell in cells), flush=True)
+
+
+def parts(what: str, *cells: str) -> None:
+    """One line, the first included, of what something is made of."""
+    print(f"{what[:90]:<92}" + "".join(f"{cell:>10}" for cell in cells), flush=True)

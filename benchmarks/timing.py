@@ -15,10 +15,10 @@ __all__ = ["best_of_many"]
 
 def best_of_many(floor: Loop, ours: Loop, number: int, seconds: float) -> tuple[float, float]:
     """Seconds per operation of each, in runs of `number` operations, trying for `seconds` in all."""
-    end = perf_counter() + seconds
     best_floor = best_ours = float("inf")
     gc.collect()
     gc.disable()
+    end = perf_counter() + seconds
     try:
         while perf_counter() < end:
             best_floor = min(best_floor, _time(floor, number))
