@@ -48,11 +48,12 @@ _logging: list[int] = []
 
 
 def _log(name: str, what: str, error: BaseException) -> None:
-    from logging import getLogger  # Most programs have imported it, and the others need not pay for it.
-
-    _logging.append(get_ident())
+    me = get_ident()
     try:
-        with suppress(Exception):  # of a logging handler: not the caller's either (E4)
+        _logging.append(me)
+        with suppress(Exception):  # of a logging handler, or at shutdown of the import: not the caller's either (E4)
+            from logging import getLogger  # Most programs have imported it, and the others need not pay for it.
+
             getLogger("circuitbreaker").error("circuit %r: its %s raised", name, what, exc_info=error)
     finally:
-        _logging.remove(get_ident())
+        _logging.remove(me)

@@ -66,10 +66,12 @@ class Closed:
 
     def fail(self, now: float, duration: float) -> str | None:
         """Take one failure in; return why to open, if so."""
-        number = next(self.tally)
+        try:
+            number = next(self.tally)
+        finally:  # although an interrupt may come right after it: each failure took a number
+            self.failures += 1
         self._run = self._run + 1 if number == self._run_end + 1 else 1
         self._run_end = number
-        self.failures += 1
         return self.see(Outcome(number, now, True, self._run, duration))
 
     def see(self, outcome: Outcome) -> str | None:
@@ -82,6 +84,11 @@ class Closed:
         """Let no further outcome count here."""
         self.due = 0  # first, so that a success either took its number before the next line or comes to the engine
         self.final = total(self.tally)
+
+    def resume(self) -> None:
+        """Undo `end`."""
+        self.final = NEVER
+        self.due, self.wake = self._watch.due, self._watch.wake
 
     @property
     def successes(self) -> int:

@@ -206,9 +206,10 @@ class Engine:
             self._close(0.0, hold.value, hold)  # No transition: nobody is told.
 
     def _set_hold(self, hold: Hold | None) -> None:
-        if self.beside is not None:
-            self._retire(self.beside)
         beside = None if hold is None or hold is Hold.FORCED_OPEN else Closed(SparseWatch())
+        if self.beside is not None:
+            sums = self._end(self.beside)
+            self._successes, self._last_success = sums  # Nothing is called from here on, so nothing can interrupt.
         self.beside = beside or self.beside  # While a hold can be seen that needs one, there is one.
         self.hold = hold
         self.beside = beside
@@ -248,18 +249,23 @@ class Engine:
         """Begin `period`. The one place where the state changes."""
         old = self.period
         if isinstance(old, Closed):
-            self._retire(old)
-            self._failure_run = old.run
-        elif isinstance(old, HalfOpen):
-            old.end()
+            run, sums = old.run, self._end(old)
+            self._failure_run = run
+            self._successes, self._last_success = sums  # Nothing is called up to the next line: no interrupt.
         self.period = period
+        if isinstance(old, HalfOpen):
+            old.end()
         retry_after = period.length if isinstance(period, Open) else 0.0
         return Transition(old.state, period.state, reason, now, retry_after, self.last_failure)
 
-    def _retire(self, period: Closed) -> None:
-        period.end()
-        self._successes += period.successes
-        self._last_success = max(self._last_success, period.last_success)
+    def _end(self, period: Closed) -> tuple[int, float]:
+        """End `period`. Return the successes of all that ended, and the moment of the last, with it."""
+        try:
+            period.end()
+            return self._successes + period.successes, max(self._last_success, period.last_success)
+        except BaseException:  # an interrupt: the period goes on
+            period.resume()
+            raise
 
     # What can be read
 

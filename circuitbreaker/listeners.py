@@ -7,7 +7,7 @@ and told of when the change is made: in their order, each exactly once, by one t
 from __future__ import annotations
 
 from collections.abc import Callable
-from threading import Lock, get_ident
+from threading import get_ident
 from typing import Any, cast, get_args
 
 from ._callables import plain_callable
@@ -25,13 +25,13 @@ _NOBODY: _ByEvent = {}
 class Listeners:
     """The listeners of one breaker. `add`, `remove` and `queue` are called inside a change."""
 
-    __slots__ = ("by_event", "_publishing", "_run", "_telling", "queued")
+    __slots__ = ("by_event", "_run", "_telling", "_turn", "queued")
 
     def __init__(self, run: OwnCode) -> None:
         self._run = run
         self.by_event: _ByEvent = _NOBODY
         self.queued: list[tuple[EventName, Event]] = []
-        self._publishing = Lock()
+        self._turn: dict[str, object] = {}  # who publishes, if anybody does
         self._telling: list[int] = []  # the threads that are in a listener
 
     def add(self, event: EventName, listener: Listener, token: object) -> None:
@@ -63,19 +63,33 @@ class Listeners:
 
     def publish(self) -> None:
         """Tell of what is queued, unless a thread is at it; that one then tells of this too."""
-        while self.queued and self._publishing.acquire(blocking=False):
-            publishing = self._publishing
-            try:
-                while self.queued:
-                    self._tell(*self.queued.pop(0))
-            finally:
-                publishing.release()
+        while self.queued and self._publish():
+            pass
+
+    def _publish(self) -> bool:
+        """Tell of what is queued, if it is this thread's turn, and whether it was.
+
+        A lock that is only tried might stay locked after an interrupt; whoever takes this turn can tell it as its own.
+        """
+        turn, me = self._turn, object()
+        try:
+            if turn.setdefault("taken", me) is not me:
+                return False
+            self._tell_all()
+            return True
+        finally:
+            if "taken" in turn and turn["taken"] is me:  # Nothing is called here, so nothing can interrupt.
+                del turn["taken"]
+
+    def _tell_all(self) -> None:
+        while self.queued:
+            self._tell(*self.queued.pop(0))
 
     def _tell(self, event: EventName, value: Event) -> None:
         me = get_ident()
         telling = self._telling  # a child that a listener forks has another
-        telling.append(me)
         try:
+            telling.append(me)
             for _, listener in self.by_event.get(event, ()):
                 self._run(f"{event} listener", None, listener, value)
         finally:
@@ -83,7 +97,7 @@ class Listeners:
 
     def renew(self) -> None:  # pragma: no cover - runs in forked children, where nothing collects
         """In a forked child: the parent tells of what is queued; whoever held the lock is not here (E9)."""
-        self._publishing = Lock()
+        self._turn = {}
         self.queued = []
         self._telling = []
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import gc
+import os
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from threading import Barrier, Thread
+from threading import Barrier, Event, Thread
 from typing import Any
 
-from circuitbreaker import CircuitBreaker, CircuitState
+from circuitbreaker import CircuitBreaker, CircuitState, ManualClock
 
 
 class Boom(Exception):
@@ -47,6 +49,19 @@ def trip(breaker: CircuitBreaker) -> None:
             return
         attempt(breaker, fail)
     raise AssertionError("it does not trip")
+
+
+def make_due(clock: ManualClock, **options: Any) -> CircuitBreaker:
+    """A breaker whose next call is its only trial."""
+    breaker = CircuitBreaker(failure_threshold=1, half_open_max_attempts=1, clock=clock, **options)
+    trip(breaker)
+    clock.advance(30)
+    return breaker
+
+
+def recovers(breaker: CircuitBreaker, clock: ManualClock) -> bool:
+    clock.advance(1e6)
+    return attempt(breaker) == "fine" and breaker.state is CircuitState.CLOSED
 
 
 def in_threads(many: int, work: Callable[[], object]) -> None:
@@ -92,3 +107,24 @@ def no_cyclic_collector() -> Iterator[None]:
         yield
     finally:
         gc.enable()
+
+
+def exit_of_child(child: int | Callable[[], bool]) -> int:
+    """The exit status of a forked child, which runs `child` if that is no process yet; one that hangs has failed."""
+    if callable(child):
+        work, child = child, os.fork()
+        if child == 0:  # pragma: no cover - the child's coverage is not collected
+            status = 1
+            try:
+                status = 0 if work() else 1
+            finally:
+                os._exit(status)
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        done, status = os.waitpid(child, os.WNOHANG)
+        if done:
+            return os.waitstatus_to_exitcode(status)
+        Event().wait(0.01)
+    os.kill(child, 9)
+    os.waitpid(child, 0)
+    return -1

@@ -70,7 +70,7 @@ class TallyByReadAndWrite:
         return f"count({self.number})"
 
 
-@plant(_periods.Closed, "end", "a success beside a trip")
+@plant(_periods.Closed, "end", "a success beside a trip", preemptions=2)
 def ended_in_the_wrong_order(self: Any) -> None:
     """A closed period ends by its two lines in the other order: a success may pass between them unseen."""
     self.final = _periods.total(self.tally)
@@ -116,20 +116,25 @@ class ChangesWithoutTheLock:
 @plant(listeners.Listeners, "publish", "transitions are told while others are made")
 def queue_not_looked_at_again(self: Any) -> None:
     """A thread that has told of everything does not look again, once others may tell, what came meanwhile."""
-    if self.queued and self._publishing.acquire(blocking=False):
-        publishing = self._publishing
-        try:
-            while self.queued:
-                self._tell(*self.queued.pop(0))
-        finally:
-            publishing.release()
+    if self.queued:
+        self._publish()
 
 
-@plant(listeners.Listeners, "queue", "transitions are told while others are made")
-def queued_under_the_tellers_lock(self: Any, event: Any, value: Any) -> None:
+@plant(_circuit, "Listeners", "transitions are told while others are made")
+class QueuedUnderTheTellersLock(listeners.Listeners):
     """A change, which holds the circuit's lock, waits for the teller, whose listener waits for the circuit's lock."""
-    with self._publishing:
-        self.queued.append((event, value))
+
+    def __init__(self, run: Any) -> None:
+        super().__init__(run)
+        self._teller = _serial.RLock()
+
+    def publish(self) -> None:
+        with self._teller:
+            super().publish()
+
+    def queue(self, event: Any, value: Any) -> None:
+        with self._teller:
+            super().queue(event, value)
 
 
 @plant(keyed.KeyedBreakers, "_make_use", "two threads meet a new key")
