@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Callable
 from datetime import timedelta
 from types import SimpleNamespace
@@ -33,6 +34,11 @@ def opening(number: int = 1, error: BaseException | None = None, time: float = 0
 def test_exponential_backoff_grows_by_its_factor_up_to_its_maximum() -> None:
     strategy = ExponentialBackoff(2, factor=3, maximum=100)
     assert [strategy(opening(number)) for number in range(1, 7)] == [2, 6, 18, 54, 100, 100]
+
+
+def test_a_maximum_may_be_as_low_as_the_initial_time() -> None:
+    strategy = ExponentialBackoff(5, maximum=5)
+    assert [strategy(opening(number)) for number in (1, 2)] == [5, 5]
 
 
 @pytest.mark.parametrize("number", [10_000, 10**9])
@@ -91,6 +97,7 @@ NOON = 1445412480.0  # Wed, 21 Oct 2015 07:28:00 GMT
     [
         (TooMany(retry_after=120), 120),
         (TooMany(retry_after=1.5), 1.5),
+        (TooMany(retry_after=0.5), 0.5),
         (TooMany(retry_after="7"), 7),
         (TooMany(retry_after=timedelta(minutes=1)), 60),
         (TooMany(retry_after=None, response=SimpleNamespace(headers={"retry-after": "9"})), 9),
@@ -98,6 +105,7 @@ NOON = 1445412480.0  # Wed, 21 Oct 2015 07:28:00 GMT
         (with_header(" 120 "), 120),
         (with_header("1.5"), 1.5),
         (with_header(b"120"), 120),
+        (with_header(b"Wed, 21 Oct 2015 07:29:00 GMT"), 60),
         (with_header(120), 120),
         (with_header("120", "retry-after"), 120),
         (with_header("Wed, 21 Oct 2015 07:29:00 GMT"), 60),
@@ -116,6 +124,18 @@ NOON = 1445412480.0  # Wed, 21 Oct 2015 07:28:00 GMT
 def test_retry_after_does_as_the_failure_says(error: BaseException, seconds: float) -> None:
     """Both forms of the header, and the attribute; no longer than its maximum."""
     assert RetryAfter(30)(opening(error=error, time=NOON)) == pytest.approx(seconds)
+
+
+@pytest.mark.skipif(not hasattr(time, "tzset"), reason="the time zone can be set on POSIX only")
+@pytest.mark.parametrize("date", ["Wed Oct 21 07:29:00 2015", "Wed, 21 Oct 2015 07:29:00 -0000"])
+def test_a_date_without_a_zone_is_in_utc_wherever_the_machine_is(date: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """RFC 9110, 5.6.7"""
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", "XXX+5")
+        time.tzset()
+        asked = RetryAfter(30)(opening(error=with_header(date), time=NOON))
+    time.tzset()
+    assert asked == 60
 
 
 @pytest.mark.parametrize(
@@ -174,6 +194,20 @@ def test_a_callable_of_the_users_own_is_told_of_the_opening(clock: ManualClock) 
     ]
 
 
+def test_a_strategy_that_gives_nonsense_is_logged_with_rule_and_value(
+    clock: ManualClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """E4"""
+    breaker = CircuitBreaker("payments", failure_threshold=1, reset_timeout=lambda told_of: -1.0, clock=clock)
+    trip(breaker)
+    assert caplog.messages == ["circuit 'payments': its reset_timeout strategy raised"]
+    assert "ValueError: reset_timeout must be more than 0 seconds and finite, got -1.0" in caplog.text
+    clock.advance(29.9)
+    assert attempt(breaker) == "CircuitOpenError"
+    clock.advance(0.1)
+    assert attempt(breaker) == "fine"
+
+
 def test_the_opened_circuit_keeps_no_hold_of_the_error_it_was_told_of(clock: ManualClock) -> None:
     """O2"""
     guarded = circuit(failure_threshold=1, reset_timeout=RetryAfter(30), clock=clock)(raise_too_many)
@@ -199,6 +233,7 @@ async def coroutine_function(told_of: Opening) -> float:
         (lambda: ExponentialBackoff(1, factor=0.5), ValueError, "factor must be at least 1 and finite, got 0.5"),
         (lambda: ExponentialBackoff(1, factor="2"), TypeError, "factor must be a number, got '2'"),
         (lambda: ExponentialBackoff(1, maximum=0.5), ValueError, "maximum must be at least initial, 1: got 0.5"),
+        (lambda: ExponentialBackoff(1, maximum=0), ValueError, "maximum must be more than 0 seconds and finite, got 0"),
         (lambda: ExponentialBackoff(1, jitter=-0.1), ValueError, "jitter must be at least 0 and finite, got -0.1"),
         (lambda: ExponentialBackoff(1, jitter=1.1), ValueError, "jitter must be at most 1, got 1.1"),
         (lambda: RetryAfter(0), ValueError, "fallback must be more than 0 seconds and finite, got 0"),

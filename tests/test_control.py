@@ -262,6 +262,13 @@ def test_the_repr_is_worth_reading(make: Make, orders: list[str], shown: str) ->
     assert repr(breaker).startswith(shown)
 
 
+def test_the_repr_of_a_circuit_forced_open_promises_no_trial(make: Make) -> None:
+    breaker = make(name="shop")
+    breaker.open()
+    breaker.force_open()
+    assert repr(breaker).endswith(", held by force_open because open() was called, next trial in inf s>")
+
+
 def test_names_of_states_and_holds_are_plain() -> None:
     assert [str(state) for state in CircuitState] == ["closed", "open", "half_open"]
     assert [str(hold) for hold in Hold] == ["force_open", "force_closed", "shadow"]

@@ -36,6 +36,7 @@ from circuitbreaker import (
     StateChange,
     circuit,
 )
+from circuitbreaker._periods import HalfOpen
 
 from .support import Boom, attempt, fail, frequent_switches, in_threads, no_cyclic_collector, succeed, trip
 
@@ -729,6 +730,25 @@ def test_a_discarded_breaker_disappears_at_once() -> None:
         del breaker, undo
         assert gone() is None
         CircuitBreaker("brief")
+
+
+def test_a_half_open_period_disappears_when_it_has_ended(clock: ManualClock) -> None:
+    """E7: by reference count alone, though some of its trials never came back."""
+    breaker = CircuitBreaker(failure_threshold=1, clock=clock, half_open_max_attempts=2)
+    with no_cyclic_collector():
+        before = half_open_periods()
+        for _ in range(10):
+            trip(breaker)
+            clock.advance(30)
+            kept = breaker.acquire()
+            attempt(breaker, fail)
+            del kept
+            breaker.reset()
+        assert half_open_periods() == before
+
+
+def half_open_periods() -> int:
+    return sum(isinstance(each, HalfOpen) for each in gc.get_objects())
 
 
 def test_memory_is_bounded() -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from circuitbreaker import CircuitBreaker, CircuitOpenError, CircuitState, ManualClock, Permit
+from circuitbreaker import CircuitBreaker, CircuitOpenError, CircuitState, ManualClock, Permit, StateChange
 
 from .support import Boom, attempt, fail, frequent_switches, in_threads, succeed, trip
 
@@ -51,6 +51,18 @@ def test_finished_trials_use_up_their_attempts(half_open: Make) -> None:
     breaker = half_open(half_open_max_attempts=3, success_threshold=3)
     attempt(breaker)
     attempt(breaker)
+    trial = breaker.acquire()
+    assert attempt(breaker) == "CircuitOpenError"
+    trial.success()
+    assert breaker.state is CircuitState.CLOSED
+
+
+def test_a_finished_trial_never_gives_its_attempt_to_another(half_open: Make, clock: ManualClock) -> None:
+    """H1, H4: only a trial that is still out does, however long ago the others ended."""
+    breaker = half_open(half_open_max_attempts=3, success_threshold=3)
+    attempt(breaker)
+    attempt(breaker)
+    clock.advance(60)
     trial = breaker.acquire()
     assert attempt(breaker) == "CircuitOpenError"
     trial.success()
@@ -114,6 +126,29 @@ def test_enough_successful_trials_close_the_circuit(half_open: Make, threshold: 
     assert breaker.state is CircuitState.CLOSED
     assert breaker.metrics().success_count == 0
     assert breaker.metrics().failure_count == 0
+
+
+def test_failures_in_a_row_are_counted_from_the_closed_circuit_on(clock: ManualClock) -> None:
+    breaker = CircuitBreaker(failure_threshold=3, clock=clock)
+    trip(breaker)
+    assert breaker.metrics().failure_count == 3
+    clock.advance(30)
+    trial = breaker.acquire()
+    assert breaker.metrics().failure_count == 3
+    trial.failure(Boom())
+    assert breaker.metrics().failure_count == 4
+    clock.advance(30)
+    attempt(breaker)
+    assert breaker.metrics().failure_count == 0
+
+
+@pytest.mark.parametrize(("threshold", "reason"), [(1, "1 trial succeeded"), (2, "2 trials succeeded")])
+def test_the_change_to_closed_says_how_many_trials_succeeded(half_open: Make, threshold: int, reason: str) -> None:
+    changes: list[StateChange] = []
+    breaker = half_open(success_threshold=threshold, on_state_change=changes.append)
+    for _ in range(threshold):
+        attempt(breaker)
+    assert changes[-1].reason == reason
 
 
 def test_one_failed_trial_opens_it_again(half_open: Make, clock: ManualClock) -> None:

@@ -244,6 +244,19 @@ def test_waits_are_shown_as_people_read_them(clock: ManualClock, seconds: float,
     assert repr(breaker).endswith(f"next trial in {shown} s>")
 
 
+def test_the_repr_says_that_a_trial_may_go_now(clock: ManualClock) -> None:
+    breaker = CircuitBreaker("x", half_open_max_attempts=1, clock=clock)
+    breaker.open()
+    clock.advance(40)
+    assert repr(breaker) == "<CircuitBreaker 'x' open because open() was called, next trial in 0 s>"
+    trial = breaker.acquire()
+    assert repr(breaker).endswith("half_open because open() was called, next trial in 30 s>")
+    clock.advance(40)
+    assert repr(breaker).endswith("half_open because open() was called, next trial in 0 s>")
+    trial.release()
+    assert repr(breaker).endswith("half_open because open() was called, next trial in 0 s>")
+
+
 def test_a_date_beyond_the_calendar_is_the_last_one(clock: ManualClock) -> None:
     breaker = CircuitBreaker(failure_threshold=1, reset_timeout=1e300, clock=clock)
     trip(breaker)
@@ -269,7 +282,9 @@ def test_metrics_tell_when_the_next_trial_may_go(clock: ManualClock) -> None:
     assert breaker.metrics().next_attempt_time == start + timedelta(seconds=30)
     trial = breaker.acquire()
     assert breaker.metrics().next_attempt_time == start + timedelta(seconds=70)
-    clock.advance(30)
+    clock.advance(29.5)
+    assert breaker.metrics().next_attempt_time == start + timedelta(seconds=70)
+    clock.advance(0.5)
     assert breaker.metrics().next_attempt_time is None
     trial.success()
     assert breaker.metrics().opened_at is None

@@ -23,6 +23,7 @@ from circuitbreaker import (
     SlowCallRate,
     TripPolicy,
 )
+from circuitbreaker._periods import Closed
 
 from .support import Boom, attempt, fail, frequent_switches, in_threads, succeed, succeed_async
 
@@ -174,9 +175,78 @@ def test_a_time_window_drops_what_is_old_however_long_nothing_happened() -> None
     assert breaker.state is CircuitState.OPEN
 
 
+@pytest.mark.parametrize(("offset", "leaves"), [(0.995, True), (1.0, False), (1.005, False)])
+def test_calls_within_a_hundredth_of_the_window_leave_it_together(offset: float, leaves: bool) -> None:
+    clock = ManualClock(1000)
+    breaker = CircuitBreaker(trip=FailureRate(1.0, seconds=100, minimum_calls=2), clock=clock)
+    for _ in range(3):
+        attempt(breaker, succeed)
+        clock.advance(1)
+    attempt(breaker, succeed)
+    clock.advance(offset)
+    attempt(breaker, fail)
+    clock.advance(100.5 - offset)
+    attempt(breaker, fail)
+    assert breaker.state is (CircuitState.CLOSED if leaves else CircuitState.OPEN)
+
+
+@pytest.mark.parametrize(
+    ("policy", "most"),
+    [
+        (ConsecutiveFailures(3), 0),
+        (FailureRate(0.5, calls=100), 1),
+        (SlowCallRate(0.5, slower_than=1, calls=100), 1),
+        (FailureRate(0.5, calls=100) & ConsecutiveFailures(3), 1),
+        (FailureRate(0.5, seconds=100), 550),
+        (FailureRate(0.5, seconds=50), 1100),
+        (FailureRate(0.5, seconds=100, minimum_calls=50) | ConsecutiveFailures(3), 550),
+    ],
+)
+def test_a_policy_asks_for_hardly_any_success(policy: Any, most: int) -> None:
+    """A window of calls for that which completes the minimum, one of seconds for two in each hundredth of it."""
+    assert len(asked_for(policy, [1000 + number / 100 for number in range(25_000)])) <= most
+
+
+@pytest.mark.parametrize(
+    ("policy", "numbers"),
+    [
+        (FailureRate(0.5, calls=100), [10]),
+        (FailureRate(0.5, calls=100, minimum_calls=50), [50]),
+        (FailureRate(0.5, seconds=100), [1, 10]),
+    ],
+)
+def test_of_successes_at_one_moment_a_policy_asks_for_those_that_can_tip_the_balance(
+    policy: Any, numbers: list[int]
+) -> None:
+    """The one that completes the minimum; and the first, to note the time."""
+    assert asked_for(policy, [1000.0] * 200) == numbers
+
+
+@pytest.mark.parametrize("failed", [False, True])
+def test_a_minimum_that_is_completed_out_of_order_is_complete(failed: bool) -> None:
+    """Threads may show the eleventh call before the tenth."""
+    period = Closed(FailureRate(0.5, calls=100)._begin(lambda *args: None))
+    period.see(Outcome(11, 0.0, failed, int(failed), 0.0))
+    assert period.due > 1000
+
+
+def asked_for(policy: Any, times: list[float]) -> list[int]:
+    """The numbers of the successes that a policy asks to see, of successes at these times."""
+    period = Closed(policy._begin(lambda *args: None))
+    numbers: list[int] = []
+    for at in times:
+        number = next(period.tally)
+        if number >= period.due or at >= period.wake:
+            assert period.see(Outcome(number, at, False, 0, 0.0)) is None
+            numbers.append(number)
+    return numbers
+
+
 @pytest.mark.parametrize("window", [{"calls": 10}, {"seconds": 10}])
-def test_a_success_that_completes_the_minimum_can_trip_it(window: dict[str, Any]) -> None:
-    breaker = CircuitBreaker(trip=FailureRate(0.5, **window, minimum_calls=4), clock=ManualClock())
+@pytest.mark.parametrize("combined", [False, True])
+def test_a_success_that_completes_the_minimum_can_trip_it(window: dict[str, Any], combined: bool) -> None:
+    policy = FailureRate(0.5, **window, minimum_calls=4)
+    breaker = CircuitBreaker(trip=policy | ConsecutiveFailures(9) if combined else policy, clock=ManualClock())
     for function in (fail, fail, succeed):
         attempt(breaker, function)
     assert breaker.state is CircuitState.CLOSED
@@ -188,7 +258,7 @@ def test_a_success_that_completes_the_minimum_can_trip_it(window: dict[str, Any]
 
 def test_old_successes_that_leave_the_window_can_tip_the_balance() -> None:
     """C2: at the very next call, though that is a success and its slot has begun before."""
-    clock = ManualClock()
+    clock = ManualClock(1000)
     breaker = CircuitBreaker(trip=FailureRate(0.5, seconds=100, minimum_calls=2), clock=clock)
     guarded = breaker(succeed)
     for _ in range(3):
@@ -218,6 +288,20 @@ def test_slow_calls_count_when_they_succeed_and_when_they_fail() -> None:
     assert breaker.metrics().reason == "slow call rate (over 2 s) 100 % of 2 calls, threshold 100 %"
 
 
+def test_slow_calls_count_in_every_closed_period() -> None:
+    """C2: also after the circuit was reset, and after it recovered."""
+    clock = ManualClock()
+    breaker = CircuitBreaker(trip=SlowCallRate(1.0, slower_than=2, calls=2), reset_timeout=10, clock=clock)
+    slowly = breaker(lambda: clock.advance(2.5))
+    for again in (breaker.reset, lambda: attempt(breaker), breaker.reset):
+        slowly()
+        slowly()
+        assert breaker.state is CircuitState.OPEN
+        clock.advance(10)
+        again()
+        assert breaker.state is CircuitState.CLOSED
+
+
 def test_a_call_of_exactly_the_limit_is_not_slow() -> None:
     clock = ManualClock()
     breaker = CircuitBreaker(trip=SlowCallRate(1.0, slower_than=timedelta(seconds=2), calls=1), clock=clock)
@@ -239,6 +323,23 @@ def test_reasons_have_the_numbers() -> None:
     )
 
 
+def test_a_run_that_is_longer_than_its_threshold_is_long_enough() -> None:
+    """C2: combined by `&`, the other policy may agree later."""
+    breaker = CircuitBreaker(trip=ConsecutiveFailures(2) & FailureRate(1.0, calls=3))
+    for _ in range(2):
+        attempt(breaker, fail)
+    assert breaker.state is CircuitState.CLOSED
+    attempt(breaker, fail)
+    assert breaker.metrics().reason.startswith("3 consecutive failures, threshold 2 and failure rate 100 % of 3 calls")
+
+
+@pytest.mark.parametrize(("kind", "trips"), [(AnyOf, [False, True, True]), (AllOf, [False, False, True])])
+def test_more_than_two_policies_combine(kind: Callable[..., TripPolicy], trips: list[bool]) -> None:
+    watch = kind(ConsecutiveFailures(3), ConsecutiveFailures(2), FailureRate(1.0, calls=3, minimum_calls=2)).watch()
+    reasons = [watch.see(Outcome(number, 0.0, True, number, 0.0)) for number in (1, 2, 3)]
+    assert [reason is not None for reason in reasons] == trips
+
+
 def test_a_policy_may_be_shared_by_breakers() -> None:
     """It is a recipe: what it learns is in its watches."""
     policy = FailureRate(1.0, calls=2, minimum_calls=2)
@@ -254,6 +355,30 @@ def test_a_watch_can_be_had_without_a_breaker() -> None:
     watch = (ConsecutiveFailures(2) | FailureRate(1.0, calls=5)).watch()
     assert watch.see(Outcome(1, 0.0, True, 1, 0.0)) is None
     assert watch.see(Outcome(2, 0.0, True, 2, 0.0)) == "2 consecutive failures, threshold 2"
+
+
+def test_all_policies_that_agree_are_named() -> None:
+    breaker = CircuitBreaker(trip=FailureRate(0.5, calls=2) | ConsecutiveFailures(2) | ConsecutiveFailures(3))
+    attempt(breaker, fail)
+    attempt(breaker, fail)
+    assert breaker.metrics().reason == (
+        "failure rate 100 % of 2 calls, threshold 50 % and 2 consecutive failures, threshold 2"
+    )
+
+
+def test_reasons_show_shares_to_three_digits() -> None:
+    breaker = CircuitBreaker(trip=FailureRate(1 / 3, calls=3))
+    for function in (succeed, succeed, fail):
+        attempt(breaker, function)
+    assert breaker.metrics().reason == "failure rate 33.3 % of 3 calls, threshold 33.3 %"
+
+
+def test_policies_have_the_documented_defaults() -> None:
+    assert ConsecutiveFailures() == ConsecutiveFailures(threshold=5)
+    assert FailureRate() == FailureRate(threshold=0.5, calls=100, minimum_calls=10)
+    assert FailureRate(calls=3) == FailureRate(calls=3, minimum_calls=3)
+    assert FailureRate(seconds=30) == FailureRate(seconds=timedelta(seconds=30), minimum_calls=10)
+    assert SlowCallRate(slower_than=2) == SlowCallRate(threshold=0.5, slower_than=2.0, calls=100, minimum_calls=10)
 
 
 class TotalFailures:
@@ -295,6 +420,12 @@ def test_a_policy_of_ones_own_works_alone_and_combined(policy: TripPolicy) -> No
     attempt(breaker, fail)
     assert breaker.state is CircuitState.OPEN
     assert "too many failures" in breaker.metrics().reason
+
+
+def test_a_watch_that_includes_ones_own_can_be_had_without_a_breaker() -> None:
+    watch = (ConsecutiveFailures(9) | TotalFailures(2)).watch()
+    assert watch.see(Outcome(1, 0.0, True, 1, 0.0)) is None
+    assert watch.see(Outcome(2, 0.0, True, 2, 0.0)) == "too many failures"
 
 
 def test_a_policy_of_ones_own_sees_every_success_with_its_duration() -> None:
