@@ -113,10 +113,10 @@ class Registry:
     def add(self, breaker: CircuitBreaker) -> None:
         """Let `breaker` be found here; a `ValueError` if a living one has its name."""
         with self._lock:
-            if breaker.name in self._breakers:
+            taken = self._breakers.get(breaker.name)  # looked up once: another thread may drop it at any moment
+            if taken is not None:
                 raise ValueError(
-                    f"name {breaker.name!r} is taken by {self._breakers[breaker.name]!r}; "
-                    f"use get_breaker(), get_or_create(), or registry=None"
+                    f"name {breaker.name!r} is taken by {taken!r}; use get_breaker(), get_or_create(), or registry=None"
                 )
             for entry in self._listeners:  # before it can be found, so that nobody can be inside it
                 breaker._circuit.listen(*entry)
@@ -148,7 +148,8 @@ class Registry:
 
     def __iter__(self) -> Iterator[CircuitBreaker]:
         with self._lock:
-            return iter(list(self._breakers.values()))
+            found = [reference() for reference in self._breakers.valuerefs()]  # all at once: some may go meanwhile
+        return iter([breaker for breaker in found if breaker is not None])
 
     def __len__(self) -> int:
         return len(self._breakers)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 pytest.importorskip("benchmarks", reason="the benchmarks are not part of the wheel")
+pytest.importorskip("tracemalloc", reason="PyPy has none, and the benchmarks measure CPython")
 
 from benchmarks import gate
 from benchmarks.bytecodes import executed

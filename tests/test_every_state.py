@@ -38,7 +38,17 @@ from circuitbreaker import (
 )
 from circuitbreaker._periods import HalfOpen
 
-from .support import Boom, attempt, fail, frequent_switches, in_threads, no_cyclic_collector, succeed, trip
+from .support import (
+    Boom,
+    attempt,
+    collect_on_pypy,
+    fail,
+    frequent_switches,
+    in_threads,
+    no_cyclic_collector,
+    succeed,
+    trip,
+)
 
 # E1
 
@@ -728,6 +738,7 @@ def test_a_discarded_breaker_disappears_at_once() -> None:
         attempt(breaker)
         gone = weakref.ref(breaker)
         del breaker, undo
+        collect_on_pypy()
         assert gone() is None
         CircuitBreaker("brief")
 
@@ -753,7 +764,7 @@ def half_open_periods() -> int:
 
 def test_memory_is_bounded() -> None:
     """E7: a call, a thread, a dropped permit, a block leave nothing behind."""
-    import tracemalloc
+    tracemalloc = pytest.importorskip("tracemalloc", reason="PyPy has none")
 
     breaker = CircuitBreaker(trip=FailureRate(1.0, seconds=3600, minimum_calls=10**9) | ConsecutiveFailures(10**9))
     decorated = breaker(succeed)

@@ -10,7 +10,7 @@ import pytest
 
 from circuitbreaker import CircuitBreaker, CircuitOpenError, CircuitState, ManualClock, Permit, StateChange
 
-from .support import Boom, attempt, fail, frequent_switches, in_threads, succeed, trip
+from .support import Boom, attempt, collect_on_pypy, fail, frequent_switches, in_threads, succeed, trip
 
 
 @pytest.fixture
@@ -200,6 +200,7 @@ def released(breaker: CircuitBreaker) -> None:
 
 def dropped(breaker: CircuitBreaker) -> None:
     breaker.acquire()
+    collect_on_pypy()
 
 
 def cancelled(breaker: CircuitBreaker) -> None:

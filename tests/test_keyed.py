@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from circuitbreaker import CircuitOpenError, CircuitState, KeyedBreakers, ManualClock, Registry, circuit
 
-from .support import Boom, frequent_switches, in_threads, no_cyclic_collector, succeed, trip
+from .support import Boom, collect_on_pypy, frequent_switches, in_threads, no_cyclic_collector, succeed, trip
 
 
 def by_host(**options: Any) -> Any:
@@ -146,6 +146,7 @@ def test_a_function_guarded_by_key_disappears_with_its_breakers() -> None:
         fetch("a")
         gone = weakref.ref(fetch.breakers["a"])
         del fetch
+        collect_on_pypy()
         assert gone() is None
 
 

@@ -22,7 +22,7 @@ from circuitbreaker import (
     get_breaker,
 )
 
-from .support import attempt, fail, frequent_switches, in_threads, no_cyclic_collector, succeed, trip
+from .support import attempt, collect_on_pypy, fail, frequent_switches, in_threads, no_cyclic_collector, succeed, trip
 
 
 def test_a_named_breaker_is_found_for_as_long_as_somebody_holds_it(sandbox: Registry) -> None:
@@ -33,6 +33,7 @@ def test_a_named_breaker_is_found_for_as_long_as_somebody_holds_it(sandbox: Regi
         assert list(sandbox) == [breaker]
         assert len(sandbox) == 1
         del breaker
+        collect_on_pypy()
         assert "search" not in sandbox
         assert len(sandbox) == 0
 
@@ -51,6 +52,21 @@ def test_a_taken_name_is_a_value_error() -> None:
     with pytest.raises(ValueError, match="name 'search' is taken by <CircuitBreaker 'search' closed"):
         CircuitBreaker("search")
     assert get_breaker("search") is kept
+
+
+def test_a_taken_name_is_a_value_error_even_if_its_breaker_goes_meanwhile() -> None:
+    """E8: as it may in another thread."""
+
+    class Name(str):
+        __slots__ = ()
+
+        def __repr__(self) -> str:
+            kept.clear()
+            return str.__repr__(self)
+
+    kept = [CircuitBreaker("search")]
+    with pytest.raises(ValueError, match="name 'search' is taken by <CircuitBreaker 'search' closed"):
+        CircuitBreaker(Name("search"))
 
 
 def test_a_breaker_can_be_kept_out_of_every_registry(sandbox: Registry) -> None:
@@ -86,6 +102,7 @@ def test_a_circuit_without_a_name_is_named_after_its_function_and_lives_as_long(
         assert other.breaker.name == f"{name}.make.<locals>.local#2"
         assert one.breaker is not other.breaker
         del one, other
+        collect_on_pypy()
         assert len(sandbox) == 0
 
 

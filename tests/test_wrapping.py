@@ -26,7 +26,7 @@ from circuitbreaker import (
     get_breaker,
 )
 
-from .support import Boom, attempt, fail, succeed, trip
+from .support import Boom, attempt, collect_on_pypy, fail, succeed, trip
 
 # W1: what can be guarded
 
@@ -366,6 +366,7 @@ def test_an_object_whose_breaker_the_registry_does_not_know_does_not_pickle() ->
             pickle.dumps(other(len))
         kept = CircuitBreaker("dep")
         del kept
+        collect_on_pypy()
 
 
 def test_objects_that_claim_every_attribute_are_guarded() -> None:
@@ -598,6 +599,7 @@ def test_a_consumer_that_stops_early_is_no_failure(how: str) -> None:
     if how == "close":
         steps.close()
     del steps
+    collect_on_pypy()
     assert breaker.state is CircuitState.CLOSED
     assert breaker.metrics().total_ignored == 1
 
