@@ -66,10 +66,8 @@ class Closed:
 
     def fail(self, now: float, duration: float) -> str | None:
         """Take one failure in; return why to open, if so."""
-        try:
-            number = next(self.tally)
-        finally:  # although an interrupt may come right after it: each failure took a number
-            self.failures += 1
+        self.failures += 1
+        number = next(self.tally)
         self._run = self._run + 1 if number == self._run_end + 1 else 1
         self._run_end = number
         return self.see(Outcome(number, now, True, self._run, duration))

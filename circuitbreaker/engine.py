@@ -206,11 +206,11 @@ class Engine:
             self._close(0.0, hold.value, hold)  # No transition: nobody is told.
 
     def _set_hold(self, hold: Hold | None) -> None:
-        beside = None if hold is None or hold is Hold.FORCED_OPEN else Closed(SparseWatch())
-        if self.beside is not None:
-            sums = self._end(self.beside)
-            self._successes, self._last_success = sums  # Nothing is called from here on, so nothing can interrupt.
-        self.beside = beside or self.beside  # While a hold can be seen that needs one, there is one.
+        old, beside = self.beside, None if hold is None or hold is Hold.FORCED_OPEN else Closed(SparseWatch())
+        if old is not None:
+            self._successes, self._last_success, _ = self._end(old)
+        # Nothing is called from here on, so no interrupt comes between.
+        self.beside = beside or old  # While a hold can be seen that needs one, there is one.
         self.hold = hold
         self.beside = beside
 
@@ -249,20 +249,20 @@ class Engine:
         """Begin `period`. The one place where the state changes."""
         old = self.period
         if isinstance(old, Closed):
-            run, sums = old.run, self._end(old)
-            self._failure_run = run
-            self._successes, self._last_success = sums  # Nothing is called up to the next line: no interrupt.
+            self._successes, self._last_success, self._failure_run = self._end(old)
+        # Nothing is called between these lines, so no interrupt comes between them.
         self.period = period
         if isinstance(old, HalfOpen):
             old.end()
         retry_after = period.length if isinstance(period, Open) else 0.0
         return Transition(old.state, period.state, reason, now, retry_after, self.last_failure)
 
-    def _end(self, period: Closed) -> tuple[int, float]:
-        """End `period`. Return the successes of all that ended, and the moment of the last, with it."""
+    def _end(self, period: Closed) -> tuple[int, float, int]:
+        """End `period`; return all successes with it, the last of them, and the failures in a row at its end."""
         try:
             period.end()
-            return self._successes + period.successes, max(self._last_success, period.last_success)
+            last = max(self._last_success, period.last_success)
+            return self._successes + period.successes, last, period.run
         except BaseException:  # an interrupt: the period goes on
             period.resume()
             raise

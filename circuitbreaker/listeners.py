@@ -82,6 +82,7 @@ class Listeners:
                 del turn["taken"]
 
     def _tell_all(self) -> None:
+        # On its own: since Python 3.12 an interrupt at the end of a loop within `try` may pass its `finally` by.
         while self.queued:
             self._tell(*self.queued.pop(0))
 

@@ -74,20 +74,21 @@ def _run(work: Callable[[], object], at: int, pending: Iterator[object]) -> str 
 
 
 class _Watcher:
-    """Sees each bytecode of this package before it is run; takes the next of `pending` at the point number `at`."""
+    """Sees each bytecode of this package before it is run, and finds the point number `at`."""
 
     def __init__(self, at: int, pending: Iterator[object]) -> None:
         self.left = at
         self.pending = pending
         self.where: str | None = None
 
-    def see(self, code: CodeType, offset: int) -> None:
+    def finds(self, code: CodeType, offset: int) -> bool:
+        """Whether this is the point. Then `(_,) = pending`, at once and by unpacking, which does not look itself."""
         if self.where is not None or not dis.opname[code.co_code[offset]].startswith(LOOKING):
-            return
+            return False
         self.left -= 1
         if self.left < 0:
             self.where = f"{Path(code.co_filename).name}:{_line(code, offset)} {code.co_name}"
-            (_,) = self.pending  # Unpacking does not look for what is pending, so it happens after this function.
+        return self.left < 0
 
 
 def _line(code: CodeType, offset: int) -> int | None:
@@ -103,8 +104,8 @@ def _traced(watcher: _Watcher) -> Iterator[None]:
         return step
 
     def step(frame: FrameType, event: str, _: Any) -> Any:
-        if event == "opcode":
-            watcher.see(frame.f_code, frame.f_lasti)
+        if event == "opcode" and watcher.finds(frame.f_code, frame.f_lasti):
+            (_,) = watcher.pending
         return step
 
     before = sys.gettrace()  # perhaps a measurement of coverage
@@ -122,7 +123,8 @@ def _monitored(watcher: _Watcher) -> Iterator[None]:
     def step(code: CodeType, offset: int) -> object:
         if not code.co_filename.startswith(PACKAGE):
             return monitoring.DISABLE
-        watcher.see(code, offset)
+        if watcher.finds(code, offset):
+            (_,) = watcher.pending
         return None
 
     if monitoring.get_tool(_TOOL) is None:

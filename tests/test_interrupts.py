@@ -408,3 +408,21 @@ def test_an_interrupt_while_a_breaker_is_named_wedges_nothing() -> None:
         trip(breaker)
         in_threads(1, registries[-1].clear)
         assert len(registries[-1]) == 0, where
+
+
+def test_a_closed_period_whose_end_is_interrupted_goes_on(clock: ManualClock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """E6, C2: by an interrupt in the built-in function that the end calls last, for coverage to see."""
+    breaker = CircuitBreaker(failure_threshold=2, clock=clock)
+
+    def interrupt(*args: object) -> None:
+        raise KeyboardInterrupt
+
+    assert [attempt(breaker), attempt(breaker, fail)] == ["fine", "Boom"]
+    with monkeypatch.context() as patch:
+        patch.setattr("circuitbreaker.engine.max", interrupt, raising=False)
+        with pytest.raises(KeyboardInterrupt):
+            breaker.call(fail)
+    assert breaker.state is CircuitState.CLOSED
+    assert [attempt(breaker), attempt(breaker, fail), attempt(breaker, fail)] == ["fine", "Boom", "Boom"]
+    assert breaker.state is CircuitState.OPEN
+    assert breaker.metrics()[6:9] == (2, 4, 0)
