@@ -1,0 +1,1 @@
+"""Interpreters beyond those of CI: see docs/interpreters.md."""
