@@ -100,7 +100,7 @@ class Circuit:
             return refusal
         beside = engine.beside
         if beside is None:
-            return self.admit()  # The shadow has ended meanwhile.
+            return self.admit()  # pragma: no cover - The shadow has ended meanwhile: tests/test_schedules.py comes here.
         self.serial.run(engine.count_shadow_rejection)
         self._tell_of(refusal, shadow=True)
         return Permit(self, beside, now)

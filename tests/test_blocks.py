@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
+import sys
 import threading
+import weakref
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from circuitbreaker import CircuitBreaker, CircuitOpenError, CircuitState, ManualClock
+from circuitbreaker._blocks import Blocks
+from circuitbreaker._periods import Closed
+from circuitbreaker._windows import SparseWatch
 
 from .support import Boom, attempt, collect_on_pypy, frequent_switches, in_threads, trip
 
@@ -283,6 +289,32 @@ def test_a_trial_by_hand_is_not_settled_by_a_block_whose_token_was_taken(
     assert breaker.state is CircuitState.CLOSED
 
 
+def test_a_trial_by_hand_after_a_block_that_failed_is_settled(breaker: CircuitBreaker, clock: ManualClock) -> None:
+    """W4: that block has left, so the exit can only be the trial's."""
+    with pytest.raises(Boom), breaker:
+        raise Boom
+    clock.advance(30)
+    enter(breaker)
+    leave(breaker)
+    assert breaker.state is CircuitState.CLOSED
+
+
+def test_an_entry_by_hand_keeps_nothing_of_its_function_alive(breaker: CircuitBreaker, clock: ManualClock) -> None:
+    """E7"""
+    half_open(breaker, clock)
+
+    def enter_with(held: Any) -> None:
+        breaker.__enter__()
+
+    big = Delegating(breaker)
+    gone = weakref.ref(big)
+    enter_with(big)
+    del big
+    collect_on_pypy()
+    assert gone() is None
+    leave(breaker)
+
+
 def test_a_delegating_manager_may_be_of_any_kind(breaker: CircuitBreaker, clock: ManualClock) -> None:
     """W4: nothing is asked of it."""
 
@@ -336,6 +368,32 @@ def test_a_block_that_enters_while_the_period_changes_is_counted_in_its_own(brea
     with breaker:
         pass
     assert breaker.metrics().total_successes == 4
+
+
+def test_a_block_that_enters_while_the_circuit_moves_on_is_a_trial_and_leaves_nothing_behind(
+    breaker: CircuitBreaker, clock: ManualClock
+) -> None:
+    """W4: the circuit trips, and another block enters as a trial, just before this one leaves its token."""
+    stale, other = block(breaker), block(breaker)
+    next(stale)
+    alike = breaker._blocks.alike
+    assert alike is not None
+
+    class Meddling(list[None]):
+        def append(self, token: None) -> None:
+            half_open(breaker, clock)
+            next(other)
+            super().append(token)
+
+    alike.blocks = Meddling(alike.blocks)
+    with breaker:
+        assert breaker.state is CircuitState.HALF_OPEN
+    assert breaker.state is CircuitState.CLOSED
+    next(other, None)
+    next(stale, None)
+    assert breaker.metrics().total_successes == 3
+    leave(breaker)  # an exit that no entry belongs to
+    assert breaker.metrics().total_successes == 3
 
 
 def test_each_exit_stack_of_a_function_has_its_own_entry(clock: ManualClock) -> None:
@@ -401,6 +459,29 @@ def test_entries_by_hand_are_each_settled_once(breaker: CircuitBreaker, clock: M
     in_threads(3, lambda: enter(breaker))
     in_threads(4, lambda: leave(breaker))
     assert breaker.metrics().total_successes == 4
+
+
+def test_entries_of_blocks_are_forgotten_when_they_are_left() -> None:
+    """W4: also of threads that entered the first block at once, each of which had to ask."""
+    blocks, period, frame = Blocks(), Closed(SparseWatch()), sys._getframe()
+    for _ in range(2):
+        blocks.enter(frame, period)
+    assert [blocks.leave(frame) for _ in range(3)] == [(period, True), (period, True), None]
+
+
+def test_blocks_keep_no_period_that_has_ended(breaker: CircuitBreaker) -> None:
+    """E7"""
+    before = closed_periods()
+    for _ in range(20):
+        with breaker:
+            pass
+        breaker.reset()
+    assert closed_periods() <= before + 1
+
+
+def closed_periods() -> int:
+    gc.collect()
+    return sum(isinstance(each, Closed) for each in gc.get_objects())
 
 
 def test_an_exit_without_an_entry_does_nothing(breaker: CircuitBreaker) -> None:

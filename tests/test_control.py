@@ -250,6 +250,7 @@ def test_open_under_a_hold_moves_the_state_and_keeps_the_hold(make: Make) -> Non
     [
         ([], "<CircuitBreaker 'shop' closed, 0 consecutive failures>"),
         (["fail"], "<CircuitBreaker 'shop' closed, 1 consecutive failure>"),
+        (["fail", "fail"], "<CircuitBreaker 'shop' closed, 2 consecutive failures>"),
         (["force_closed"], "<CircuitBreaker 'shop' closed, held by force_closed, 0 consecutive failures>"),
         (["open"], "<CircuitBreaker 'shop' open because open() was called, next trial in 30 s>"),
         (["open", "force_open"], "<CircuitBreaker 'shop' open, held by force_open because open() was called, "),

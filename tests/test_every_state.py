@@ -96,6 +96,18 @@ def test_a_late_result_of_a_joined_call_changes_nothing_either(clock: ManualCloc
         breaker.reset()
 
 
+async def test_a_coroutine_that_ends_well_after_its_period_counts_in_the_totals() -> None:
+    """E1, E6"""
+    breaker = CircuitBreaker()
+    go_on = asyncio.Event()
+    late = asyncio.ensure_future(breaker(go_on.wait)())
+    await asyncio.sleep(0)
+    breaker.reset()
+    go_on.set()
+    await late
+    assert breaker.metrics().total_successes == 1
+
+
 def test_a_late_trial_does_not_count_in_the_next_half_open_period(clock: ManualClock) -> None:
     """E1: a token, not a number."""
     breaker = CircuitBreaker(failure_threshold=1, clock=clock, success_threshold=2)
@@ -514,6 +526,20 @@ def test_a_strategy_that_raises_or_gives_nonsense_gives_thirty_seconds(
     assert logged() == ["circuit 'shop': its reset_timeout strategy raised"]
 
 
+def test_a_result_that_cannot_be_shown_is_a_failure_without_a_text(logged: Callable[[], list[str]]) -> None:
+    """E4"""
+
+    class Shy:
+        def __repr__(self) -> str:
+            raise Boom
+
+    breaker = CircuitBreaker("shop", failure_threshold=1, is_failure_result=lambda result: isinstance(result, Shy))
+    shy = Shy()
+    assert breaker.call(lambda: shy) is shy
+    assert str(breaker.metrics().last_failure) == "result"
+    assert logged() == ["circuit 'shop': its result raised"]
+
+
 @pytest.mark.parametrize("error", RAISED, ids=repr)
 def test_a_listener_that_raises_changes_nothing(
     clock: ManualClock, logged: Callable[[], list[str]], error: BaseException
@@ -700,6 +726,14 @@ def test_totals_outlive_periods_and_resets(clock: ManualClock) -> None:
         breaker.reset()
     metrics = breaker.metrics()
     assert (metrics.total_successes, metrics.total_failures, metrics.total_calls) == (6, 3, 9)
+
+
+def test_the_time_of_the_last_success_stays_what_it_was_when_the_wall_clock_is_set(clock: ManualClock) -> None:
+    breaker = CircuitBreaker(clock=clock)
+    attempt(breaker)
+    told = breaker.metrics().last_success_time
+    clock.set_wall(5)
+    assert breaker.metrics().last_success_time == told
 
 
 def test_times_of_the_last_success_and_failure_are_exact(clock: ManualClock) -> None:

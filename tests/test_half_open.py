@@ -10,7 +10,7 @@ import pytest
 
 from circuitbreaker import CircuitBreaker, CircuitOpenError, CircuitState, ManualClock, Permit, StateChange
 
-from .support import Boom, attempt, collect_on_pypy, fail, frequent_switches, in_threads, succeed, trip
+from .support import Boom, attempt, collect_on_pypy, fail, fail_async, frequent_switches, in_threads, succeed, trip
 
 
 @pytest.fixture
@@ -126,6 +126,14 @@ def test_enough_successful_trials_close_the_circuit(half_open: Make, threshold: 
     assert breaker.state is CircuitState.CLOSED
     assert breaker.metrics().success_count == 0
     assert breaker.metrics().failure_count == 0
+
+
+async def test_a_failed_trial_of_a_coroutine_function_opens_it_again(half_open: Make) -> None:
+    """H2"""
+    breaker = half_open()
+    with pytest.raises(Boom):
+        await breaker(fail_async)()
+    assert breaker.state is CircuitState.OPEN
 
 
 def test_failures_in_a_row_are_counted_from_the_closed_circuit_on(clock: ManualClock) -> None:

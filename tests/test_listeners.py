@@ -90,6 +90,32 @@ def test_calls_are_told_of_however_they_are_made(clock: ManualClock, way: str) -
     assert heard == [CallSucceeded("unnamed", 1.0)]
 
 
+@pytest.mark.parametrize(("state", "reason"), [("closed", ""), ("open", "open() was called")])
+def test_a_refusal_under_force_is_told_with_the_reason_for_the_state(state: str, reason: str) -> None:
+    """M2: there is none if the circuit is closed."""
+    breaker = CircuitBreaker()
+    heard: list[CallRejected] = []
+    breaker.on("rejected", heard.append)
+    if state == "open":
+        breaker.open()
+    breaker.force_open()
+    attempt(breaker)
+    assert [(each.state.value, each.reason) for each in heard] == [(state, reason)]
+
+
+def test_a_listener_to_refusals_that_raises_is_logged_with_the_refusal(caplog: pytest.LogCaptureFixture) -> None:
+    """E4"""
+    breaker = CircuitBreaker("shop")
+
+    @breaker.on("rejected")
+    def listener(event: CallRejected) -> None:
+        raise Boom
+
+    breaker.open()
+    assert attempt(breaker) == "CircuitOpenError"
+    assert caplog.messages == ["circuit 'shop': its rejected listener raised"]
+
+
 def test_a_call_that_began_before_anybody_listened_is_not_told_of() -> None:
     """Its duration is not known."""
     breaker = CircuitBreaker(failure_threshold=1)

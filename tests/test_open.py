@@ -145,6 +145,16 @@ def test_a_refusal_keeps_nothing_alive() -> None:
     assert all(error.__context__ is None and error.__traceback__ is None for error in errors)
 
 
+def test_an_error_text_of_two_hundred_characters_is_kept() -> None:
+    """O2"""
+    breaker = CircuitBreaker(failure_threshold=1)
+    with pytest.raises(Boom):
+        breaker.call(lambda: fail_with("x" * 200))
+    last = refusal_of(breaker).last_failure
+    assert last is not None
+    assert last.text == "x" * 200
+
+
 def test_a_long_error_text_is_cut() -> None:
     """O2, E7"""
     breaker = CircuitBreaker(failure_threshold=1)
@@ -235,7 +245,7 @@ def test_a_failure_may_carry_its_own_delay(clock: ManualClock) -> None:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "shown"), [(0.01234, "0.0123"), (59.94, "59.9"), (3600, "3600"), (86400.4, "86400")]
+    ("seconds", "shown"), [(0.01234, "0.0123"), (59.94, "59.9"), (1000, "1000"), (3600, "3600"), (86400.4, "86400")]
 )
 def test_waits_are_shown_as_people_read_them(clock: ManualClock, seconds: float, shown: str) -> None:
     breaker = CircuitBreaker("x", reset_timeout=seconds, clock=clock)
@@ -261,6 +271,13 @@ def test_a_date_beyond_the_calendar_is_the_last_one(clock: ManualClock) -> None:
     breaker = CircuitBreaker(failure_threshold=1, reset_timeout=1e300, clock=clock)
     trip(breaker)
     assert breaker.metrics().next_attempt_time == datetime.max.replace(tzinfo=timezone.utc)
+
+
+def test_a_date_before_the_calendar_is_the_first_one(clock: ManualClock) -> None:
+    breaker = CircuitBreaker(clock=clock)
+    clock.set_wall(-1e300)
+    attempt(breaker, fail)
+    assert breaker.metrics().last_failure_time == datetime.min.replace(tzinfo=timezone.utc)
 
 
 def test_reset_timeout_may_be_a_timedelta(clock: ManualClock) -> None:

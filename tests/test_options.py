@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
+from types import MethodType
 from typing import Any
 
 import freezegun
@@ -132,6 +133,15 @@ def test_wrong_options_are_refused_where_given_with_name_rule_and_value(
 ) -> None:
     with pytest.raises(error, match=message):
         make(**options)
+
+
+def test_a_bound_object_that_gives_a_coroutine_is_refused() -> None:
+    class Asking:
+        async def __call__(self, *args: object) -> bool:
+            return True
+
+    with pytest.raises(TypeError, match="is_failure must answer at once, got a coroutine function"):
+        CircuitBreaker(is_failure=MethodType(Asking(), 1))
 
 
 def test_a_coroutine_in_place_of_a_callable_is_refused() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import pickle
 from collections.abc import Callable
 from datetime import timedelta
@@ -190,6 +191,35 @@ def test_calls_within_a_hundredth_of_the_window_leave_it_together(offset: float,
     assert breaker.state is (CircuitState.CLOSED if leaves else CircuitState.OPEN)
 
 
+def by_block(breaker: CircuitBreaker) -> None:
+    with breaker:
+        pass
+
+
+SUCCEED_BY = {
+    "function": lambda breaker: breaker(succeed)(),
+    "coroutine function": lambda breaker: asyncio.run(breaker(succeed_async)()),
+    "permit": lambda breaker: breaker.acquire().success(),
+    "block": by_block,
+}
+
+
+@pytest.mark.parametrize("way", SUCCEED_BY)
+def test_a_success_at_the_end_of_a_hundredth_belongs_to_the_next(way: str) -> None:
+    """C2: so it is still in the window when those a hundredth before it have left."""
+    clock = ManualClock(1000)
+    breaker = CircuitBreaker(trip=FailureRate(1.0, seconds=100, minimum_calls=2), clock=clock)
+    by_block(breaker)
+    by_block(breaker)
+    clock.advance(1)
+    SUCCEED_BY[way](breaker)
+    clock.advance(0.5)
+    attempt(breaker, fail)
+    clock.advance(99.2)
+    attempt(breaker, fail)
+    assert breaker.state is CircuitState.CLOSED
+
+
 @pytest.mark.parametrize(
     ("policy", "most"),
     [
@@ -244,14 +274,14 @@ def asked_for(policy: Any, times: list[float]) -> list[int]:
 
 @pytest.mark.parametrize("window", [{"calls": 10}, {"seconds": 10}])
 @pytest.mark.parametrize("combined", [False, True])
-def test_a_success_that_completes_the_minimum_can_trip_it(window: dict[str, Any], combined: bool) -> None:
+@pytest.mark.parametrize("way", SUCCEED_BY)
+def test_a_success_that_completes_the_minimum_can_trip_it(window: dict[str, Any], combined: bool, way: str) -> None:
     policy = FailureRate(0.5, **window, minimum_calls=4)
     breaker = CircuitBreaker(trip=policy | ConsecutiveFailures(9) if combined else policy, clock=ManualClock())
     for function in (fail, fail, succeed):
         attempt(breaker, function)
     assert breaker.state is CircuitState.CLOSED
-    guarded = breaker(succeed)
-    assert guarded() == "fine"
+    SUCCEED_BY[way](breaker)
     assert breaker.state is CircuitState.OPEN
     assert breaker.metrics().reason.startswith("failure rate 50 % of 4 calls")
 
@@ -493,6 +523,7 @@ def test_the_minimum_is_ten_or_the_window_if_that_is_less() -> None:
         (lambda: FailureRate(0), ValueError, r"threshold must be in \(0, 1\], got 0"),
         (lambda: FailureRate(1.01), ValueError, r"threshold must be in \(0, 1\], got 1.01"),
         (lambda: FailureRate(float("nan")), ValueError, r"threshold must be in \(0, 1\], got nan"),
+        (lambda: FailureRate(-0.5), ValueError, r"threshold must be in \(0, 1\], got -0.5"),
         (lambda: FailureRate("half"), TypeError, "threshold must be a number, got 'half'"),
         (lambda: FailureRate(calls=5, seconds=5), ValueError, "calls or seconds, not both: got calls=5 and seconds=5"),
         (lambda: FailureRate(calls=0), ValueError, "calls must be at least 1, got 0"),

@@ -246,6 +246,11 @@ def test_what_cannot_be_called_is_a_type_error(wrong: Any) -> None:
             way(wrong)
 
 
+def test_call_names_what_is_wrong() -> None:
+    with pytest.raises(TypeError, match="function must be a function, got the class"):
+        CircuitBreaker().call(dict)
+
+
 def test_something_already_called_is_a_type_error() -> None:
     async def work() -> None: ...
 
@@ -387,6 +392,40 @@ def test_arguments_may_have_any_name() -> None:
     assert circuit("{self} {function} {args}".format)(self=1, function=2, args=3) == "1 2 3"
     assert circuit(dict.fromkeys)("a", None) == {"a": None}
     assert CircuitBreaker().call("{self} {function}".format, self=1, function=2) == "1 2"
+
+
+@pytest.mark.parametrize("held", [None, "force_closed", "shadow"])
+@pytest.mark.parametrize("heard", [False, True])
+@pytest.mark.parametrize("by_key", [False, True])
+async def test_arguments_arrive_by_place_and_by_name_in_every_kind(by_key: bool, heard: bool, held: str | None) -> None:
+    """W1"""
+    options: Any = {"key": lambda *args, **kwargs: None} if by_key else {}
+
+    def given(*args: int, **kwargs: int) -> Any:
+        return args, kwargs
+
+    async def given_async(*args: int, **kwargs: int) -> Any:
+        return args, kwargs
+
+    def steps(*args: int, **kwargs: int) -> Any:
+        yield args, kwargs
+
+    async def steps_async(*args: int, **kwargs: int) -> Any:
+        yield args, kwargs
+
+    guarded: list[Any] = [circuit(**options)(each) for each in (given, given_async, steps, steps_async)]
+    for each in guarded:
+        breaker = each.breakers._use(None) if by_key else each.breaker
+        if heard:
+            breaker.on("success", lambda event: None)
+        if held is not None:
+            getattr(breaker, held)()
+    function, coroutine_function, generator_function, async_generator_function = guarded
+    for args, kwargs in [((), {}), ((1,), {}), ((), {"b": 2}), ((1, 2), {"c": 3})]:
+        assert function(*args, **kwargs) == (args, kwargs)
+        assert await coroutine_function(*args, **kwargs) == (args, kwargs)
+        assert list(generator_function(*args, **kwargs)) == [(args, kwargs)]
+        assert [each async for each in async_generator_function(*args, **kwargs)] == [(args, kwargs)]
 
 
 def test_methods_that_wrapt_decorated_keep_their_instance() -> None:
@@ -551,6 +590,24 @@ def test_a_generator_that_fails_in_the_middle_failed() -> None:
         list(steps())
     with pytest.raises(CircuitOpenError):
         list(steps())
+
+
+async def test_an_async_generator_that_is_closed_has_cleaned_up_when_that_is_done() -> None:
+    """W3: though its own code waits while it does."""
+    log: list[str] = []
+
+    @CircuitBreaker()
+    async def steps() -> Any:
+        try:
+            yield 1
+        finally:
+            await asyncio.sleep(0)
+            log.append("cleaned up")
+
+    running: Any = steps()
+    await anext(running)
+    await running.aclose()
+    assert log == ["cleaned up"]
 
 
 async def test_an_async_generator_that_fails_in_the_middle_failed() -> None:
