@@ -100,7 +100,7 @@ class Circuit:
             return refusal
         beside = engine.beside
         if beside is None:
-            return self.admit()  # pragma: no cover - The shadow has ended meanwhile: tests/test_schedules.py comes here.
+            return self.admit()  # pragma: no cover - a race, which test_schedules.py runs: no shadow any more
         self.serial.run(engine.count_shadow_rejection)
         self._tell_of(refusal, shadow=True)
         return Permit(self, beside, now)
