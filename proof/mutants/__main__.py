@@ -19,7 +19,7 @@ from typing import Any
 
 from .config import MODULES
 from .mutations import Place, places
-from .report import idle, lines, scores
+from .report import idle, lines, listed, scores
 
 ROOT = Path(__file__).parents[2]
 
@@ -32,9 +32,13 @@ def main() -> int:
     parser.add_argument(
         "--known", type=Path, help="a file of results: mutants of unchanged modules killed before stay so"
     )
+    parser.add_argument("--equivalent", action="store_true", help="print which are listed as equivalent, and why")
     arguments = parser.parse_args()
     if unknown := set(arguments.modules) - set(MODULES):
         parser.error(f"no such module: {', '.join(sorted(unknown))}")
+    if arguments.equivalent:
+        print("\n".join(listed()))
+        return 0
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="mutants-") as scratch:
         results = _results(arguments.modules, arguments.workers, arguments.known, Path(scratch))
@@ -52,7 +56,11 @@ def _results(modules: list[str], workers: int, known: Path | None, scratch: Path
     dead = _dead(known, digests)
     todo = [place for module in modules for place in places(module, sources[module]) if place not in dead]
     logs = [_Worker(scratch / str(index), todo[index::workers]) for index in range(workers)]
-    fresh = [each for worker in logs for each in worker.results()]
+    try:
+        fresh = [each for worker in logs for each in worker.results()]
+    finally:
+        for worker in logs:
+            worker.stop()
     if known is not None:
         with known.open("a") as file:
             file.writelines(json.dumps({**each, "digest": digests[each["place"][0]]}) + "\n" for each in fresh)
@@ -90,6 +98,11 @@ class _Worker:
         if self._process.wait() != 0:
             sys.exit("a worker failed")
         return [json.loads(line) for line in self._log.read_text().splitlines()]
+
+    def stop(self) -> None:
+        """End it, if it has not ended."""
+        self._process.terminate()
+        self._process.wait()
 
 
 def _copy(target: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from .config import MODULES
 from .equivalent import EQUIVALENT, reason
 
-__all__ = ["Score", "lines", "scores"]
+__all__ = ["Score", "idle", "lines", "listed", "scores"]
 
 
 class Score(NamedTuple):
@@ -64,8 +64,20 @@ def _sum(found: list[Score]) -> Score:
     return Score("all", mutants, killed, by_time, equivalent, [each for score in found for each in score.alive])
 
 
+def listed() -> Iterator[str]:
+    """The mutants listed as equivalent, and why, as a list in Markdown."""
+    for module in MODULES:
+        if each_of := [each for each in EQUIVALENT if each.module == module]:
+            yield f"\n**{module}**\n"
+            yield from (f"- `{each.before}` as {_shorts(each.after)}: {each.why}" for each in each_of)
+
+
+def _shorts(codes: tuple[str, ...]) -> str:
+    return " or ".join(f"`{code}`" for code in codes)
+
+
 def idle(results: list[dict[str, Any]]) -> list[str]:
-    """Those listed as equivalent of which no result tells: the line has changed, or a test tells them apart."""
+    """Those listed as equivalent that are not alive: the line has changed, or a test tells them apart."""
     seen = {
         (each["place"][0], each["definition"], each["before"], each["after"]) for each in results if each["code"] == 0
     }
