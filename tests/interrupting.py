@@ -127,14 +127,14 @@ def _monitored(watcher: _Watcher) -> Iterator[None]:
             (_,) = watcher.pending
         return None
 
-    if monitoring.get_tool(_TOOL) is None:
-        monitoring.use_tool_id(_TOOL, "interrupting")
+    monitoring.use_tool_id(_TOOL, "interrupting")
     monitoring.register_callback(_TOOL, monitoring.events.INSTRUCTION, step)
     monitoring.set_events(_TOOL, monitoring.events.INSTRUCTION)
     try:
         yield
     finally:
         monitoring.set_events(_TOOL, 0)
+        monitoring.free_tool_id(_TOOL)
 
 
 _TOOL = 4  # one that no kind of tool has by custom

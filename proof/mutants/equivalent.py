@@ -138,6 +138,13 @@ EQUIVALENT: list[Equivalent] = [
     ),
     Equivalent(
         "_periods",
+        "Closed.resume",
+        "self.due, self.wake = self._watch.due, self._watch.wake",
+        ("pass",),
+        "Then the next success is shown to the policy, and that sets both.",
+    ),
+    Equivalent(
+        "_periods",
         "Closed.run",
         "return self._run if self._run_end == min(self.final, total(self.tally)) else 0",
         ("return self._run if self._run_end >= min(self.final, total(self.tally)) else 0",),
