@@ -23,6 +23,7 @@ from .events import (
     LastFailure,
     Metrics,
     StateChange,
+    StoreChange,
 )
 from .keyed import KeyedBreakers
 from .listeners import Listener
@@ -66,6 +67,7 @@ __all__ = [
     "RetryAfter",
     "SlowCallRate",
     "StateChange",
+    "StoreChange",
     "Strategy",
     "SystemClock",
     "TripPolicy",

@@ -11,7 +11,7 @@ import math
 import time
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ._fork import renew_in_child
 from ._moments import moment, utc
@@ -34,11 +34,15 @@ from .events import (
     LastFailure,
     Metrics,
     StateChange,
+    StoreChange,
 )
 from .listeners import Listener, Listeners
 from .options import Settings
 from .outcomes import NO_RESULT, Outcomes, Verdict
 from .permit import Permit
+
+if TYPE_CHECKING:
+    from .stores.link import Link
 
 __all__ = ["Circuit"]
 
@@ -55,6 +59,7 @@ class Circuit:
         "clock",
         "engine",
         "fallback",
+        "link",
         "listeners",
         "name",
         "outcomes",
@@ -70,7 +75,9 @@ class Circuit:
         self.fallback: Callable[..., Any] | None = settings.fallback
         self.run: OwnCode = OwnCode(name)
         self.serial: Serial = Serial()
-        self.engine: Engine = Engine(Rules(settings, self.run))
+        self.link: Link | None = None if settings.store is None else settings.store.attach(self)
+        rules = Rules(settings, self.run)
+        self.engine: Engine = Engine(rules if self.link is None else self.link.rules(rules, settings))
         self.listeners: Listeners = Listeners(self.run)
         self._last_success = _NO_SUCCESS
         self._ask_for_permits()
@@ -81,6 +88,8 @@ class Circuit:
     def admit(self) -> Permit | Refusal:
         """A permit, or why there is none. Never blocks."""
         now, engine = self.clock.monotonic(), self.engine
+        if self.link is not None and self.link.new:
+            self.link.begin()
         refusal = engine.refusal(now) if engine.period.asks else None
         if refusal is None:
             if self.serial.later:
@@ -252,12 +261,27 @@ class Circuit:
     def control(self, change: Callable[[float], Transition | None]) -> None:
         """Have a method of the engine's change the state, and tell of it."""
         self.serial.run(self._apply, change, self.clock.monotonic())
+        self._share_order()
         self.tell_the_rest()
 
     def hold(self, hold: Hold) -> None:
         """Hold the circuit until it is reset."""
         self.serial.run(self.engine.force, hold)
+        self._share_order()
         self.tell_the_rest()
+
+    def _share_order(self) -> None:
+        if self.link is not None:
+            self.serial.run(self.link.share_order)
+
+    def follow(self, change: Callable[[float], Transition | None]) -> None:
+        """Have what the fleet decided change the state, and tell of it."""
+        self.serial.run(self._apply, change, self.clock.monotonic())
+        self.tell_the_rest()
+
+    def tell_of_store(self, reachable: bool, error: str) -> None:
+        """Tell that the store can be reached again, or no longer."""
+        self._tell("store", StoreChange, reachable, error)
 
     def listen(self, event: EventName, listener: Listener, token: object) -> None:
         """Let `listener` hear of `event` until `unlisten(token)`."""
@@ -325,6 +349,7 @@ class Circuit:
             opened_at=self.opened_at(opened) if opened else None,
             reason=opened.reason if opened else "",
             last_failure=engine.last_failure,
+            store=None if self.link is None else self.link.status,
         )
 
     def summary(self) -> str:

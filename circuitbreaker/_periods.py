@@ -37,7 +37,6 @@ class Closed:
     __slots__ = (
         "_run",
         "_run_end",
-        "_watch",
         "asks",
         "blocks",
         "due",
@@ -47,11 +46,12 @@ class Closed:
         "slow",
         "tally",
         "wake",
+        "watch",
     )
     state: ClassVar[CircuitState] = CircuitState.CLOSED
 
     def __init__(self, watch: SparseWatch, asks: bool = False) -> None:
-        self._watch = watch
+        self.watch: SparseWatch = watch
         self.tally: count[int] = count(1)
         self.blocks: list[None] = []  # one for each `with` block in it that is not noted by its place
         self.failures: int = 0
@@ -74,9 +74,14 @@ class Closed:
 
     def see(self, outcome: Outcome) -> str | None:
         """Show `outcome` to the policy; return why to open, if so."""
-        reason = self._watch.see(outcome)
-        self.due, self.wake = self._watch.due, self._watch.wake
+        reason = self.watch.see(outcome)
+        self.due, self.wake = self.watch.due, self.watch.wake
         return reason
+
+    def refresh(self) -> None:
+        """Take over what the watch wants to see, which has changed; not when the period has ended."""
+        if self.final == NEVER:
+            self.due, self.wake, self.slow = self.watch.due, self.watch.wake, self.watch.slow
 
     def end(self) -> None:
         """Let no further outcome count here."""
@@ -86,7 +91,7 @@ class Closed:
     def resume(self) -> None:
         """Undo `end`."""
         self.final = NEVER
-        self.due, self.wake = self._watch.due, self._watch.wake
+        self.refresh()
 
     @property
     def successes(self) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ._own_code import OwnCode
+from ._periods import HalfOpen, Open
 from ._windows import SparseWatch
 from .backoff import Opening, draw
 from .options import Settings
@@ -14,14 +15,12 @@ __all__ = ["Rules"]
 class Rules:
     """The rules of one circuit: `engine.Rules`, by the settings of its breaker."""
 
-    __slots__ = ("_run", "_settings", "attempts", "successes_to_close", "trial_timeout")
+    __slots__ = ("_run", "_settings", "successes_to_close")
 
     def __init__(self, settings: Settings, run: OwnCode) -> None:
         self._settings = settings
         self._run = run
-        self.successes_to_close = settings.success_threshold
-        self.attempts = settings.half_open_max_attempts
-        self.trial_timeout = settings.half_open_timeout
+        self.successes_to_close: int = settings.success_threshold
 
     def watch(self) -> SparseWatch:
         """A watch for a new closed period."""
@@ -30,3 +29,8 @@ class Rules:
     def open_for(self, opening: int, error: BaseException | None) -> float:
         """The seconds that the `opening`th open period since the circuit was closed lasts."""
         return draw(self._settings.reset_timeout, Opening(opening, error, self._settings.clock.time()), self._run)
+
+    def half_open(self, opened: Open, now: float) -> HalfOpen | None:
+        """The half-open period that follows `opened`."""
+        timeout = self._settings.half_open_timeout
+        return HalfOpen(opened, self._settings.half_open_max_attempts, opened.length if timeout is None else timeout)

@@ -31,6 +31,8 @@ class Transition(NamedTuple):
     at: float
     retry_after: float
     last_failure: LastFailure | None
+    origin: str = ""
+    """Which process decided it, if that was another one."""
 
 
 Refusal = tuple[Period, float, Hold | None]
@@ -41,8 +43,6 @@ class Rules(Protocol):
     """What the engine asks of the user's configuration."""
 
     successes_to_close: int
-    attempts: int
-    trial_timeout: float | None
 
     def watch(self) -> SparseWatch:
         """A watch for a new closed period."""
@@ -50,6 +50,10 @@ class Rules(Protocol):
 
     def open_for(self, opening: int, error: BaseException | None) -> float:
         """The seconds that the `opening`th open period since the circuit was closed lasts; `error` caused it."""
+        ...
+
+    def half_open(self, opened: Open, now: float) -> HalfOpen | None:
+        """The half-open period that follows `opened`, if it may begin now."""
         ...
 
 
@@ -217,7 +221,12 @@ class Engine:
     def time_calls(self, timed: bool) -> None:
         """Whether calls must ask for admission even when closed, because somebody wants to know how long they take."""
         self._timed = timed
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Ask of calls what the policy's watch asks for now."""
         if isinstance(self.period, Closed):
+            self.period.refresh()
             self.period.asks = self._closed_asks(self.hold) or self.period.slow < math.inf
 
     def _closed_asks(self, hold: Hold | None) -> bool:
@@ -234,16 +243,33 @@ class Engine:
         length = self._rules.open_for(before + 1, error)
         return self._move(Open(now, length, reason, self.last_failure, before + 1), now, reason)
 
-    def _half_open(self, opened: Open, now: float) -> Transition:
-        timeout = opened.length if self._rules.trial_timeout is None else self._rules.trial_timeout
-        period = HalfOpen(opened, self._rules.attempts, timeout)
-        return self._move(period, now, f"{show(opened.length)} s have passed")
+    def _half_open(self, opened: Open, now: float) -> Transition | None:
+        period = self._rules.half_open(opened, now)
+        return None if period is None else self._move(period, now, f"{show(opened.length)} s have passed")
 
     def _close(self, now: float, reason: str, hold: Hold | None) -> Transition:
-        watch = SparseWatch() if _forces(hold) else self._rules.watch()
-        change = self._move(Closed(watch, self._closed_asks(hold)), now, reason)
+        change = self._move(self.new_closed(hold), now, reason)
         self._failure_run = 0
         return change
+
+    def follow(
+        self, period: Period, hold: Hold | None, now: float, reason: str, failure: LastFailure | None, origin: str
+    ) -> Transition | None:
+        """Begin `period`, which was decided elsewhere; no transition if the state stays what it is."""
+        change = self._move(period, now, reason)
+        if isinstance(period, Closed):
+            self._failure_run = 0
+        if hold is not self.hold:
+            self._set_hold(hold)
+        return None if change.old is change.new else change._replace(last_failure=failure, origin=origin)
+
+    def trip(self, period: Closed, now: float, reason: str) -> Transition | None:
+        """Open, for the policy says so by what it learned elsewhere; nothing if `period` is over."""
+        return self._open(now, reason, None) if period is self.period else None
+
+    def new_closed(self, hold: Hold | None) -> Closed:
+        """A closed period for `follow`, under `hold`."""
+        return Closed(SparseWatch() if _forces(hold) else self._rules.watch(), self._closed_asks(hold))
 
     def _move(self, period: Period, now: float, reason: str) -> Transition:
         """Begin `period`. The one place where the state changes."""

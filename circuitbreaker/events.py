@@ -21,9 +21,10 @@ __all__ = [
     "LastFailure",
     "Metrics",
     "StateChange",
+    "StoreChange",
 ]
 
-EventName = Literal["state_change", "success", "failure", "rejected", "ignored"]
+EventName = Literal["state_change", "success", "failure", "rejected", "ignored", "store"]
 """What `breaker.on()` and `registry.on()` can be asked for."""
 
 
@@ -72,6 +73,8 @@ class StateChange(NamedTuple):
     retry_after: float
     """Seconds until a trial may go: the length of the open period that begins, or 0."""
     last_failure: LastFailure | None
+    origin: str = ""
+    """The process that decided it, if it was another one: for a circuit that has a store."""
 
 
 class CallSucceeded(NamedTuple):
@@ -110,7 +113,16 @@ class CallRejected(NamedTuple):
     shadow: bool
 
 
-Event = StateChange | CallSucceeded | CallFailed | CallIgnored | CallRejected
+class StoreChange(NamedTuple):
+    """`"store"`: the store of a circuit can be reached again, or no longer; the circuit goes on alone meanwhile."""
+
+    name: str
+    reachable: bool
+    error: str
+    """Why not: the type and text of the error; empty if it can be reached."""
+
+
+Event = StateChange | CallSucceeded | CallFailed | CallIgnored | CallRejected | StoreChange
 
 
 class Metrics(NamedTuple):
@@ -140,3 +152,5 @@ class Metrics(NamedTuple):
     reason: str
     """Why it is not closed; empty when closed."""
     last_failure: LastFailure | None
+    store: str | None = None
+    """`"connected"`, `"connecting"` before the first answer, or `"unreachable: ..."`; `None` without a store."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import timedelta
-from typing import Any, TypedDict, cast
+from typing import TYPE_CHECKING, Any, Protocol, TypedDict, cast
 
 from ._callables import any_callable, plain_callable
 from ._values import Value, positive_count, seconds
@@ -14,7 +14,11 @@ from .events import StateChange
 from .outcomes import ErrorFilter, Outcomes
 from .policies import ConsecutiveFailures, TripPolicy, check_policy
 
-__all__ = ["Options", "Settings"]
+if TYPE_CHECKING:
+    from ._circuit import Circuit
+    from .stores.link import Link
+
+__all__ = ["Options", "Settings", "Store"]
 
 
 class Options(TypedDict, total=False):
@@ -44,6 +48,16 @@ class Options(TypedDict, total=False):
     """Shorthand for `breaker.on("state_change", f)`."""
     clock: Clock
     """Default: the system's clock."""
+    store: Store | None
+    """Where the processes of a fleet share this circuit. Default none."""
+
+
+class Store(Protocol):
+    """What a breaker asks of its store; `circuitbreaker.stores` has them."""
+
+    def attach(self, circuit: Circuit) -> Link:
+        """Begin to share `circuit`."""
+        ...
 
 
 _PEERS = {
@@ -101,6 +115,7 @@ class Settings(Value):
         "fallback",
         "on_state_change",
         "clock",
+        "store",
     )
     trip: TripPolicy
     reset_timeout: Strategy
@@ -111,6 +126,7 @@ class Settings(Value):
     fallback: Callable[..., Any] | None
     on_state_change: Callable[[StateChange], object] | None
     clock: Clock
+    store: Store | None
 
     def __init__(self, options: Mapping[str, Any]) -> None:
         _check_names(options)
@@ -133,6 +149,7 @@ class Settings(Value):
             fallback=_optional(any_callable, "fallback", options),
             on_state_change=_optional(plain_callable, "on_state_change", options),
             clock=_clock(options.get("clock", SYSTEM_CLOCK)),
+            store=_optional(_store, "store", options),
         )
 
     def differences(self, other: Settings) -> str:
@@ -175,6 +192,12 @@ def _trip(options: Mapping[str, Any]) -> TripPolicy:
 def _optional(check: Callable[[str, Any], Any], name: str, options: Mapping[str, Any]) -> Any:
     value = options.get(name)
     return None if value is None else check(name, value)
+
+
+def _store(name: str, store: Any) -> Store:
+    if isinstance(store, type) or not callable(getattr(store, "attach", None)):
+        raise TypeError(f"{name} must be a store, as circuitbreaker.stores has them, got {store!r}")
+    return cast("Store", store)
 
 
 def _clock(clock: Any) -> Clock:

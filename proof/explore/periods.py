@@ -72,7 +72,7 @@ def _opened(until: float, length: int, opening: int) -> Open:
 
 def _read_closed(world: World, period: Closed, now: float) -> list[int]:
     number = total(period.tally)
-    watched = type(period._watch) is not SparseWatch
+    watched = type(period.watch) is not SparseWatch
     row = [
         2 * period.asks + watched,
         min(number, world.numbers),
@@ -81,7 +81,7 @@ def _read_closed(world: World, period: Closed, now: float) -> list[int]:
         _read_due(period.due, number),
         _ahead(period.wake - now),
     ]
-    return row + _read_watch(period._watch, number, now) if watched else row
+    return row + _read_watch(period.watch, number, now) if watched else row
 
 
 def _put_closed(world: World, engine: Engine, cells: Cells, now: float) -> Closed:
@@ -92,7 +92,7 @@ def _put_closed(world: World, engine: Engine, cells: Cells, now: float) -> Close
     period._run, period._run_end = next(cells), number - next(cells)
     period.due, period.wake = _put_due(next(cells), number), _put_wake(next(cells), now)
     if marks & 1:
-        _put_watch(period._watch, cells, number, now)
+        _put_watch(period.watch, cells, number, now)
     return period
 
 

@@ -139,7 +139,7 @@ EQUIVALENT: list[Equivalent] = [
     Equivalent(
         "_periods",
         "Closed.resume",
-        "self.due, self.wake = self._watch.due, self._watch.wake",
+        "self.due, self.wake = self.watch.due, self.watch.wake",
         ("pass",),
         "Then the next success is shown to the policy, and that sets both.",
     ),

@@ -1,0 +1,514 @@
+"""The tie between one process's circuit and the fleet's.
+
+It looks at the engine from time to time, in the store's thread: what was counted, what was decided since, is reported;
+what the answer says that others decided, the engine follows. So calls are never held up (S1), and decisions made while
+the store was away are told when it is back (S7).
+
+A decision made here stands at once for this process. The fleet takes it if nobody decided before (S6), and if not,
+this process follows the other one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from functools import partial
+from logging import getLogger
+from threading import Event
+from typing import TYPE_CHECKING
+from weakref import ref
+
+from .._moments import utc
+from .._periods import Closed, HalfOpen, Open, Period, opened_by, total
+from .._rules import Rules
+from .._values import Value, show
+from ..engine import Transition
+from ..events import Hold, LastFailure
+from ..options import Settings
+from ..policies import AllOf, AnyOf, FailureRate, SlowCallRate, TripPolicy
+from .messages import UNKNOWN, Counts, Decision, Report, Terms, View
+from .shared import LeasedHalfOpen, SharedRules, SharedWatch
+
+if TYPE_CHECKING:
+    from .._circuit import Circuit
+    from .store import Store
+
+__all__ = ["Link"]
+
+_logger = getLogger("circuitbreaker")
+_SAFETY = 10
+"""While a circuit is not closed, so many intervals pass between reports that nothing but time asks for."""
+_STRIKES = 4
+"""So many unanswered requests for a trial, each half a second after the last, and the circuit goes on alone."""
+_STRIKE = 0.5
+_MEMORY = 60.0
+"""Counts that could not be told for so many seconds are forgotten, if the policy does not look at time."""
+
+
+class Link:
+    """One circuit's share in its fleet. All but `poke` and `status` is called inside a change of the circuit."""
+
+    def __init__(self, circuit: Circuit, store: Store, process: str) -> None:
+        self._circuit = ref(circuit)
+        self._store = store
+        self.name = circuit.name
+        self.process = process
+        self.new = True  # no call came yet
+        self.due = math.inf  # when the next report is due, on the store's clock
+        self.quorum = store.quorum
+        self.interval = store.interval
+        self.soon = store.interval / 5
+        self.bounds: tuple[float, ...] = ()
+        self._warned = False
+        self._error: str | None = None
+        self._waiters: list[Event] = []
+        self._known: View | None = None  # the last decision that is known
+        self._known_at = 0.0
+        self._followed: Period | None = None  # what the engine had when it followed that
+        self._own: Period | None = None  # an open period that the fleet did not agree to
+        self._number = 0
+        self._pending: Report | None = None
+        self._counted_at = 0.0
+        self._asked_at = 0.0
+        self._proposed: Period | None = None  # what the pending report's decision is about
+        self._proposal = ""
+        self._ordered = False
+        self._refused = 0  # calls, up to the last report
+        self._forget_trials()
+
+    def _forget_trials(self) -> None:
+        self._leases: dict[str, float] = {}  # not used yet, and until when they last
+        self._met: set[str] = set()  # all that were ever leased here in this half-open period
+        self._succeeded: list[str] = []
+        self._returned: list[str] = []
+        self._waiting = 0
+        self._interested = False
+        self._strikes = 0
+        self._strike_at = -math.inf
+        self._ask_at = -math.inf  # before this it is no use to ask for a trial
+
+    def rules(self, rules: Rules, settings: Settings) -> SharedRules:
+        """The rules for the engine."""
+        self.bounds = tuple(sorted(_bounds(settings.trip)))
+        span, calls = _reach(settings.trip)
+        self._terms = Terms(
+            settings.half_open_max_attempts,
+            settings.success_threshold,
+            settings.half_open_timeout,
+            self.quorum,
+            span,
+            calls,
+            self._store.expire,
+            _digest(settings),
+        )
+        self._rules = rules
+        return SharedRules(rules, self)
+
+    # What happens here
+
+    def begin(self) -> None:
+        """The first call has come."""
+        self.new = False
+        self.poke(0.0)
+
+    def poke(self, within: float) -> None:
+        """Have a report made within so many seconds."""
+        self._store.poke(self, within)
+
+    def share_order(self) -> None:
+        """Somebody ordered something: tell the fleet, if it made a difference."""
+        circuit = self._circuit()
+        if circuit is None:
+            return
+        engine = circuit.engine
+        if engine.period is not self._followed or _text(engine.hold) != (self._known.hold if self._known else ""):
+            self._ordered = True
+            self.new = False
+            self.poke(0.0)
+
+    def propose(self, reason: str) -> None:
+        """The policy would open the circuit by what all processes saw."""
+        self._proposal = reason
+
+    def want(self, now: float) -> None:
+        """A call is waiting to go."""
+        self._waiting += 1
+        self._interested = True
+        if now - self._strike_at >= _STRIKE:
+            self._strikes += 1
+            self._strike_at = now
+        self.poke(max(0.0, self._ask_at - now))
+
+    def take_lease(self, now: float) -> tuple[str, float] | None:
+        """A lease that lasts, if there is one."""
+        while self._leases:
+            lease, deadline = self._leases.popitem()
+            if deadline > now:
+                return lease, deadline
+        return None
+
+    def wait(self, now: float) -> float:
+        """Seconds until a trial can be admitted, as far as is known."""
+        return 0.0 if self._leases else max(self.soon, self._ask_at - now)
+
+    def tell_of_success(self, lease: str) -> None:
+        """A trial succeeded."""
+        self._succeeded.append(lease)
+        self.poke(0.0)
+
+    def give_back(self, lease: str) -> None:
+        """A trial ended without a verdict."""
+        self._returned.append(lease)
+        self.poke(0.0)
+
+    def is_alone(self) -> bool:
+        """Whether to decide here, for the store cannot be reached or does not answer, or the fleet did not agree."""
+        failed = self._store.error is not None or self._error is not None
+        return failed or self._strikes >= _STRIKES or self._own is not None
+
+    @property
+    def status(self) -> str:
+        """Whether the store can be reached."""
+        error = self._store.error or self._error
+        if error is not None:
+            return f"unreachable: {error}"
+        return "connecting" if self._known is None else "connected"
+
+    # What is reported
+
+    def collect(self) -> Report | None:
+        """What to report, if there is anything; what was reported and not answered comes first."""
+        circuit = self._circuit()
+        return None if circuit is None else circuit.serial.run_now(self._collect, circuit)
+
+    def _collect(self, circuit: Circuit) -> Report | None:
+        now, period = circuit.clock.monotonic(), circuit.engine.period
+        if self._pending is not None:
+            self._repeat(self._pending, circuit, now)
+        else:
+            counts = self._counts(period)
+            decision = self._decision(circuit, now, self._ordered)
+            wanted = self._wanted(period, now)
+            if counts or decision or wanted or self._succeeded or self._returned or self._known is None:
+                self._report(counts, decision, wanted, now)
+            elif total(circuit.engine.rejections) != self._refused:
+                self._report(None, None, 0, now)  # Calls are being refused: does the fleet still say so?
+        self._refused = total(circuit.engine.rejections)
+        self._asked_at = now
+        if self._pending is None:
+            self._schedule(now)
+            self.exchanged()
+        return self._pending
+
+    def _report(self, counts: Counts | None, decision: Decision | None, wanted: int, now: float) -> None:
+        known = self._known
+        self._number += 1
+        self._pending = Report(
+            self.name,
+            self.process,
+            self._number,
+            UNKNOWN if known is None else known.version,
+            0 if known is None else known.orders,
+            self._terms,
+            counts,
+            decision,
+            self._restorable(now),
+            tuple(self._succeeded),
+            tuple(self._returned),
+            wanted,
+        )
+        self._counted_at = now
+        self._succeeded, self._returned, self._ordered, self._waiting = [], [], False, 0
+
+    def _repeat(self, pending: Report, circuit: Circuit, now: float) -> None:
+        """Say it again. If it did arrive the first time it changes nothing; if not, let it be what holds now."""
+        ordered = self._ordered or (pending.decision is not None and pending.decision.ordered)
+        self._ordered = False
+        if now - self._counted_at > (self._terms.span or _MEMORY):
+            pending = pending._replace(counts=None)
+        self._pending = pending._replace(decision=self._decision(circuit, now, ordered), known=self._restorable(now))
+
+    def _counts(self, period: Period) -> Counts | None:
+        if not isinstance(period, Closed) or not isinstance(period.watch, SharedWatch):
+            return None
+        counts = period.watch.collect(period)
+        period.refresh()
+        return counts
+
+    def _decision(self, circuit: Circuit, now: float, ordered: bool) -> Decision | None:
+        """What was decided here that the fleet does not know of."""
+        period, known = circuit.engine.period, self._known
+        self._proposed = None
+        if not ordered:
+            if isinstance(period, Closed) and self._proposal:
+                return self._proposed_opening(circuit)
+            if period is self._followed or period is self._own or isinstance(period, HalfOpen):
+                return None
+            if isinstance(period, Closed) and (known is None or known.state == "closed"):
+                self._followed = period  # It opened and closed again for this process alone.
+                if known is not None and isinstance(period.watch, SharedWatch):
+                    period.watch.skip()
+                return None
+        self._proposed = period
+        hold, wall = _text(circuit.engine.hold), circuit.clock.time()
+        opened = opened_by(period)
+        if opened is None:
+            reason = (hold and f"{hold}() was called") or ("reset() was called" if ordered else "a trial succeeded")
+            return Decision("closed", hold, ordered, reason, 0.0, 0.0, 0, None)
+        left = max(0.0, opened.until - now)
+        failure = _failure(opened.last_failure, wall)
+        return Decision("open", hold, ordered, opened.reason, opened.length, left, opened.round, failure)
+
+    def _proposed_opening(self, circuit: Circuit) -> Decision:
+        """The policy says so by what all saw. It is the quorum that decides, so the circuit is closed here as yet."""
+        reason, self._proposal = self._proposal, ""
+        length = self._rules.open_for(1, None)
+        failure = _failure(circuit.engine.last_failure, circuit.clock.time())
+        return Decision("open", "", False, reason, length, length, 1, failure)
+
+    def _restorable(self, now: float) -> Decision | None:
+        """The last decision, in case that the store has lost it."""
+        known = self._known
+        if known is None or known.version == 0:
+            return None
+        left = known.left - (now - self._known_at)
+        return Decision(known.state, known.hold, False, known.reason, known.length, left, known.round, known.failure)
+
+    def _wanted(self, period: Period, now: float) -> int:
+        """How many trials to ask for."""
+        if isinstance(period, Closed) or not self._interested or now < self._ask_at:
+            return 0
+        if any(deadline > now for deadline in self._leases.values()):
+            return 0
+        return min(max(1, self._waiting), self._terms.attempts)
+
+    def _schedule(self, now: float) -> None:
+        """While the circuit is not closed, look again some time, and when there may be a trial to be had."""
+        if self._known is None or (self._known.state == "closed" and self._own is None):
+            return
+        pause = _SAFETY * self.interval
+        if self._interested:
+            pause = min(pause, max(self.soon, min([*self._leases.values(), self._ask_at]) - now))
+        self.poke(pause)
+
+    # What is answered
+
+    def answered(self, view: View) -> None:
+        """Take in the answer to the pending report."""
+        if self._error is not None:
+            self._error = None
+            self.tell_of_store(True, "")
+        self._have_followed(partial(self._take_answer, view))
+        if view.digest != self._terms.digest and not self._warned:
+            self._warned = True
+            _logger.warning(
+                "circuit %r is shared by processes with different options: %s there, %s here",
+                self.name,
+                view.digest,
+                self._terms.digest,
+            )
+        self.exchanged()
+
+    def told(self, view: View) -> None:
+        """Take in what somebody decided, as everybody is told."""
+        self._have_followed(partial(self._take_news, view))
+
+    def failed(self, error: Exception) -> None:
+        """The record of this circuit alone is beyond use: it goes on alone, and asks again."""
+        if self._error is None:
+            self._error = f"{type(error).__name__}: {error}"
+            _logger.error("circuit %r: its record cannot be used; it goes on alone: %s", self.name, self._error)
+            self.tell_of_store(False, self._error)
+        self.poke(_SAFETY * self.interval)
+
+    def tell_of_store(self, reachable: bool, error: str) -> None:
+        """Tell those who listen to `"store"`."""
+        circuit = self._circuit()
+        if circuit is not None and not self.new:
+            circuit.tell_of_store(reachable, error)
+
+    def when_exchanged(self) -> Event:
+        """An event that is set when all that has happened until now is exchanged."""
+        done = Event()
+        if self.new:
+            done.set()
+        else:
+            self._waiters.append(done)
+            self.poke(0.0)
+        return done
+
+    def exchanged(self) -> None:
+        """What was to be said is said."""
+        while self._waiters:
+            self._waiters.pop().set()
+
+    def _have_followed(self, step: Callable[[float], Transition | None]) -> None:
+        circuit = self._circuit()
+        if circuit is not None:
+            circuit.follow(step)
+
+    def _take_news(self, view: View, now: float) -> Transition | None:
+        circuit = self._circuit()
+        if circuit is None or self._known is None or not self._is_news(view):
+            return None
+        change = self._follow(circuit, view, now)
+        self._schedule(now)
+        return change
+
+    def _is_news(self, view: View) -> bool:
+        known = self._known
+        if known is None or view.version > known.version:
+            return True
+        return view.version == known.version and view.origin != known.origin
+
+    def _take_answer(self, view: View, now: float) -> Transition | None:
+        circuit, report = self._circuit(), self._pending
+        if circuit is None or report is None:
+            return None
+        self._pending = None
+        self._strikes = 0
+        decision, news = report.decision, self._is_news(view)
+        change = None
+        if news and decision is not None and view.origin == self.process and view.state == decision.state:
+            change = self._agree(circuit, view, now)
+        elif news:
+            change = self._follow(circuit, view, now)
+        elif self._known is not None and view.version < self._known.version:
+            return None  # overtaken by what everybody was told
+        else:
+            self._know(view, now)
+            if decision is not None and decision.state == "open":
+                self._own = self._proposed  # There is no quorum: it is open for this process alone.
+        change = change or self._learn(circuit, view, report, now)
+        self._take_leases(circuit, view, report, now)
+        self._schedule(now)
+        return change
+
+    def _know(self, view: View, now: float) -> None:
+        self._known, self._known_at = view, now
+
+    def _agree(self, circuit: Circuit, view: View, now: float) -> Transition | None:
+        """The fleet took over what was decided here."""
+        if self._proposed is None:
+            return self._follow(circuit, view, now)
+        self._know(view, now)
+        self._followed, self._own = self._proposed, None
+        self._forget_trials()
+        return None
+
+    def _follow(self, circuit: Circuit, view: View, now: float) -> Transition | None:
+        """Take over what was decided elsewhere."""
+        engine, first, known = circuit.engine, self._known is None, self._known
+        self._know(view, now)
+        if self._ordered and view.orders == (0 if known is None else known.orders):
+            return None  # What was ordered here comes after it.
+        hold = Hold(view.hold) if view.hold else None
+        if first and view.state == "closed" and isinstance(engine.period, Closed) and hold is engine.hold:
+            self._followed = engine.period
+            return None
+        self._forget_trials()
+        failure = _last_failure(view, circuit.clock.time())
+        self._followed = period = self._period(circuit, view, hold, failure, now)
+        self._own, self._proposal = None, ""
+        reason = f"{show(view.length)} s have passed" if view.state == "half_open" else view.reason
+        return engine.follow(period, hold, now, reason, failure, view.origin)
+
+    def _period(
+        self, circuit: Circuit, view: View, hold: Hold | None, failure: LastFailure | None, now: float
+    ) -> Period:
+        if view.state == "closed":
+            return circuit.engine.new_closed(hold)
+        opened = Open(now + view.left - view.length, view.length, view.reason, failure, view.round)
+        if view.state == "open":
+            return opened
+        timeout = view.length if self._terms.lease is None else self._terms.lease
+        return LeasedHalfOpen(opened, self._terms.attempts, timeout, self)
+
+    def _learn(self, circuit: Circuit, view: View, report: Report, now: float) -> Transition | None:
+        """Show the policy what others saw."""
+        engine = circuit.engine
+        period = engine.period
+        if period is not self._followed or not isinstance(period, Closed) or not isinstance(period.watch, SharedWatch):
+            return None
+        counts = report.counts if report.version in (UNKNOWN, view.version) else None
+        reason = period.watch.learn(period, view, counts, now)
+        engine.refresh()
+        if reason is None:
+            return None
+        if self.quorum == 1:
+            return engine.trip(period, now, reason)
+        if view.failing >= self.quorum:
+            self._proposal = reason
+            self.poke(0.0)
+        return None
+
+    def _take_leases(self, circuit: Circuit, view: View, report: Report, now: float) -> None:
+        period = circuit.engine.period
+        self._ask_at = -math.inf
+        if view.state == "half_open" and isinstance(period, LeasedHalfOpen) and view.leases is not None:
+            period.successes = view.successes + len(self._succeeded)
+            for lease, left in view.leases:
+                if lease not in self._met:
+                    self._met.add(lease)
+                    self._leases[lease] = self._asked_at + left
+        if view.state != "closed" and not self._leases:
+            self._ask_at = now + min(max(view.wait, self.soon), max(view.left, _SAFETY * self.interval))
+
+    def renew(self, process: str) -> None:  # pragma: no cover - runs in forked children, where nothing collects
+        """In a forked child: it is another process. What the parent saw and was leased, the parent tells and uses."""
+        self.process, self.new, self.due = process, True, math.inf
+        self._number, self._pending, self._waiters = 0, None, []
+        self._ordered, self._proposal = False, ""
+        self._forget_trials()
+        circuit = self._circuit()
+        if circuit is not None:
+            self._counts(circuit.engine.period)
+
+
+def _text(hold: Hold | None) -> str:
+    return "" if hold is None else hold.value
+
+
+def _failure(failure: LastFailure | None, wall: float) -> tuple[str, str, float] | None:
+    return None if failure is None else (failure.type, failure.text, wall - failure.at.timestamp())
+
+
+def _last_failure(view: View, wall: float) -> LastFailure | None:
+    if view.failure is None:
+        return None
+    kind, text, ago = view.failure
+    return LastFailure(kind, text, utc(wall - ago))
+
+
+def _parts(policy: TripPolicy) -> Iterator[TripPolicy]:
+    """The policies that `policy` is made of."""
+    if isinstance(policy, AnyOf | AllOf):
+        for each in policy.policies:
+            yield from _parts(each)
+    else:
+        yield policy
+
+
+def _bounds(policy: TripPolicy) -> set[float]:
+    return {each.slower_than for each in _parts(policy) if isinstance(each, SlowCallRate)}
+
+
+def _reach(policy: TripPolicy) -> tuple[float, int]:
+    """How far back it looks, in seconds and in calls."""
+    rates = [each for each in _parts(policy) if isinstance(each, FailureRate | SlowCallRate)]
+    return max((each.seconds or 0.0 for each in rates), default=0.0), max(
+        (each.calls or 0 for each in rates), default=0
+    )
+
+
+def _digest(settings: Settings) -> str:
+    """What tells configurations apart that mean different things to the fleet."""
+    trip = " ".join(
+        repr(each) if isinstance(each, Value) else type(each).__qualname__ for each in _parts(settings.trip)
+    )
+    timeout = settings.reset_timeout
+    shown = (
+        repr(timeout) if isinstance(timeout, Value) else getattr(timeout, "__qualname__", type(timeout).__qualname__)
+    )
+    numbers = (settings.success_threshold, settings.half_open_max_attempts, settings.half_open_timeout)
+    return f"{trip}; {shown}; {numbers}"

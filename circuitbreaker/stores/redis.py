@@ -1,0 +1,192 @@
+"""RedisStore: circuits that meet in Redis or Valkey, 6.2 and newer: a single server, Sentinel or Cluster.
+
+The records are kept by a script that runs in the server, `circuit.lua`. An exchange is one pipeline, one call of the
+script for each circuit; decisions come by pub/sub. The keys of a circuit share a hash slot, and expire.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import select
+import socket
+from collections.abc import Sequence
+from contextlib import suppress
+from importlib.resources import files
+from typing import Any, cast
+
+import redis
+from redis.backoff import NoBackoff
+from redis.cluster import RedisCluster
+from redis.exceptions import NoScriptError
+from redis.retry import Retry
+
+from .messages import Report, View
+from .store import Store
+
+__all__ = ["RedisStore"]
+
+_SCRIPT = files("circuitbreaker.stores").joinpath("circuit.lua").read_text(encoding="utf-8")
+_SHA = hashlib.sha1(_SCRIPT.encode(), usedforsecurity=False).hexdigest()
+_TIMEOUT = 1.0
+"""Seconds that an exchange may take with a client that was made from a URL."""
+_GRACE = 0.05
+"""How often to look for news, in seconds, where a socket cannot be waited for."""
+
+
+class RedisStore(Store):
+    """Shares circuits through Redis or Valkey.
+
+    Args:
+        client: a redis-py client (`redis.Redis`, one of Sentinel's, or `redis.RedisCluster`), which stays as it is; or a
+            URL, for which a client is made whose timeouts are one second and which does not retry. Give a client of
+            yours a `socket_timeout`: without one, a server that hangs is not noticed as long as it does.
+        prefix: what all keys, and the channel, begin with.
+        interval: seconds between exchanges while calls come; failures are told within a fifth of it, decisions at once.
+        quorum: how many processes must have seen failures before a circuit opens for all of them.
+        expire: seconds without any news after which a circuit's keys disappear.
+
+    Raises:
+        ValueError: an argument breaks its rule.
+        TypeError: an argument is of the wrong kind.
+    """
+
+    def __init__(
+        self,
+        client: redis.Redis | RedisCluster | str,
+        *,
+        prefix: str = "circuitbreaker",
+        interval: float = 0.1,
+        quorum: int = 1,
+        expire: float = 86400.0,
+    ) -> None:
+        if not isinstance(cast("Any", prefix), str) or not prefix:
+            raise ValueError(f"prefix must be a string that is not empty, got {prefix!r}")
+        super().__init__(_RedisBackend(_client(client), prefix), interval=interval, quorum=quorum, expire=expire)
+
+
+def _client(client: Any) -> Any:
+    if isinstance(client, str):
+        connect: Any = redis.Redis.from_url
+        return connect(client, socket_timeout=_TIMEOUT, socket_connect_timeout=_TIMEOUT, retry=Retry(NoBackoff(), 0))
+    if not isinstance(client, redis.Redis | RedisCluster):
+        raise TypeError(f"client must be a URL, or a client of redis-py that is not an async one, got {client!r}")
+    return client
+
+
+class _RedisBackend:
+    """The records in a server: `store.Backend`."""
+
+    def __init__(self, client: Any, prefix: str) -> None:
+        self._client = client
+        self._prefix = prefix
+        self._channel = f"{prefix}:decisions"
+        self._listener: Any = None
+        self._open_pipe()
+
+    def _open_pipe(self) -> None:
+        self._ear, self._mouth = socket.socketpair()
+        self._ear.setblocking(False)
+        self._mouth.setblocking(False)
+
+    # Exchanging
+
+    def exchange(self, reports: Sequence[Report]) -> Sequence[View | Exception]:
+        answers = self._run(reports)
+        missing = [index for index, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
+        if missing:  # A new server, or one that forgot: in a cluster each keeps its own scripts.
+            self._client.script_load(_SCRIPT)
+            again = self._run([reports[index] for index in missing])
+            for index, answer in zip(missing, again, strict=True):
+                answers[index] = answer
+        if all(isinstance(answer, Exception) for answer in answers):
+            raise answers[0]
+        return [answer if isinstance(answer, Exception) else _view(answer) for answer in answers]
+
+    def _run(self, reports: Sequence[Report]) -> list[Any]:
+        pipeline = self._client.pipeline(transaction=False)
+        try:
+            for report in reports:
+                key = f"{self._prefix}:{{{_escaped(report.name)}}}"
+                keys = (key, f"{key}:{report.process}")
+                pipeline.execute_command("EVALSHA", _SHA, 2, *keys, json.dumps(_plain(report)), self._channel)
+            return list(pipeline.execute(raise_on_error=False))
+        finally:
+            pipeline.reset()
+
+    # Listening
+
+    def listen(self, timeout: float) -> Sequence[View]:
+        listener = self._listener or self._subscribe()
+        if not _can_read(listener):
+            self._wait(listener, timeout)
+        with suppress(BlockingIOError):
+            while self._ear.recv(4096):
+                pass
+        news: list[View] = []
+        while _can_read(listener):
+            message = listener.get_message(ignore_subscribe_messages=True, timeout=0)
+            if message is not None and message["type"] == "message":
+                news.append(_view(message["data"]))
+        return news
+
+    def _subscribe(self) -> Any:
+        listener = self._client.pubsub()
+        try:
+            listener.subscribe(self._channel)
+        except BaseException:
+            listener.close()
+            raise
+        self._listener = listener
+        return listener
+
+    def _wait(self, listener: Any, timeout: float) -> None:
+        """Wait for the server or for `wake`."""
+        heard = getattr(listener.connection, "_sock", None)  # There is no public way to wait for two things.
+        sockets = [self._ear] if heard is None else [self._ear, heard]
+        select.select(sockets, [], [], min(timeout, _GRACE) if heard is None else timeout)
+
+    def wake(self) -> None:
+        with suppress(OSError):  # It is full, so it wakes already; or closed.
+            self._mouth.send(b"!")
+
+    # Ending
+
+    def renew(self) -> None:  # pragma: no cover - runs in forked children, where nothing collects
+        self._listener = None  # The client's pool sees by itself that this is another process.
+        self._ear.close()
+        self._mouth.close()
+        self._open_pipe()
+
+    def close(self) -> None:
+        if self._listener is not None:
+            self._listener.close()
+        self._ear.close()
+        self._mouth.close()
+
+
+def _can_read(listener: Any) -> bool:
+    return bool(listener.connection.can_read(timeout=0))
+
+
+def _escaped(name: str) -> str:
+    """`name` within braces: what stands there decides the hash slot."""
+    return name.replace("%", "%25").replace("{", "%7B").replace("}", "%7D")
+
+
+def _plain(value: Any) -> Any:
+    """A named tuple as what JSON has, without what is `None`."""
+    if not hasattr(value, "_asdict"):
+        return value
+    return {name: _plain(each) for name, each in value._asdict().items() if each is not None}
+
+
+def _view(answer: str | bytes) -> View:
+    fields: dict[str, Any] = json.loads(answer)
+    for name in ("numbers", "seconds"):
+        fields[name] = tuple(fields[name] or ())  # An empty table may have become {}.
+    fields["failure"] = tuple(fields["failure"]) if fields.get("failure") else None
+    leases: list[tuple[str, float]] = fields.get("leases") or []
+    fields["leases"] = tuple((lease, left) for lease, left in leases) if "leases" in fields else None
+    fields["history"] = tuple((ago, tuple(numbers or ())) for ago, numbers in fields.get("history") or ())
+    return View(**fields)

@@ -1,0 +1,281 @@
+"""A store: one thread that exchanges news between the circuits of this process and a backend.
+
+The thread is started by the first call of the first circuit. It makes one exchange at a time, for all circuits that
+have something to say (S1): at once after a trip, an order or the end of a trial; soon after a failure; otherwise once
+in an interval. In between it listens to what others decide. Whatever the backend does, no call waits for it, and no
+call sees its errors (S7).
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import random
+import socket
+import weakref
+from collections.abc import Sequence
+from contextlib import suppress
+from itertools import count
+from logging import getLogger
+from threading import Event, RLock, Thread, current_thread
+from time import monotonic
+from typing import TYPE_CHECKING, Protocol
+
+from .._fork import renew_in_child
+from .._values import at_least, positive_count, seconds
+from .link import Link
+from .messages import Report, View
+
+if TYPE_CHECKING:
+    from .._circuit import Circuit
+
+__all__ = ["Backend", "Store"]
+
+_logger = getLogger("circuitbreaker")
+_LONG = 60.0
+"""Nothing waits for longer than this many seconds."""
+_LONGEST_PAUSE = 5.0
+"""A store that cannot be reached is tried again at least so often, in seconds."""
+_AT_ONCE = 500
+"""So many reports make one exchange."""
+
+
+class Backend(Protocol):
+    """Where the records are. Write your own for another engine with these five, and give it to `Store`.
+
+    All but `wake` are called by one thread only. What they raise is an outage: it is logged once, and tried again.
+    """
+
+    def exchange(self, reports: Sequence[Report]) -> Sequence[View | Exception]:
+        """Take each report in by the rule of `circuitbreaker.stores.record`, atomically, and answer it.
+
+        In the place of an answer there may be an exception, if the record of that circuit alone is beyond use. Of
+        reports with one name and process, one whose number was taken in before is answered and changes nothing. If a
+        decision was made, let every other process's `listen` return what the circuit is now, soon.
+        """
+        ...
+
+    def listen(self, timeout: float) -> Sequence[View]:
+        """What others decided meanwhile. Wait for it, at most `timeout` seconds; less if `wake` is called."""
+        ...
+
+    def wake(self) -> None:
+        """Have the `listen` that is under way, or else the next, return at once. Never blocks; any thread calls it."""
+        ...
+
+    def renew(self) -> None:
+        """In a forked child: let nothing be used that belongs to the parent."""
+        ...
+
+    def close(self) -> None:
+        """Give back whatever is held."""
+        ...
+
+
+class Store:
+    """Shares the circuits that are made with it with those of the same names in other processes.
+
+        store = RedisStore("redis://localhost")
+        breaker = CircuitBreaker("payments", store=store)
+
+    Args:
+        backend: where the records are.
+        interval: seconds between exchanges while calls come; failures are told within a fifth of it, decisions at once.
+        quorum: how many processes must have seen failures before a circuit opens for all of them.
+        expire: seconds without any news after which a circuit's record disappears.
+
+    Raises:
+        ValueError: an argument breaks its rule.
+        TypeError: an argument is of the wrong kind.
+    """
+
+    def __init__(self, backend: Backend, *, interval: float = 0.1, quorum: int = 1, expire: float = 86400.0) -> None:
+        self._backend = backend
+        self.interval: float = seconds("interval", interval)
+        self.quorum: int = positive_count("quorum", quorum)
+        self.expire: int = math.ceil(at_least("expire", expire, 1))
+        self.error: str | None = None
+        """Why the backend cannot be reached; `None` if it can, as far as is known."""
+        self._links: weakref.WeakSet[Link] = weakref.WeakSet()
+        self._numbers = count(1)
+        self._lock = RLock()  # around the start of the thread, and nothing else
+        self._closed = False
+        self._begin_life()
+        renew_in_child(self)
+
+    def _begin_life(self) -> None:
+        self._process = f"{socket.gethostname()}:{os.getpid()}:{random.SystemRandom().getrandbits(32):08x}"
+        self._thread: Thread | None = None
+        self._due: dict[Link, None] = {}  # links that have something to say, some time
+        self._asleep_until = -math.inf
+        self._woken = Event()
+        self._failures = 0
+        self._resting_until = -math.inf
+
+    def attach(self, circuit: Circuit) -> Link:
+        """Begin to share `circuit`. Nothing is sent before its first call."""
+        link = Link(circuit, self, f"{self._process}:{next(self._numbers)}")
+        self._links.add(link)
+        return link
+
+    def poke(self, link: Link, within: float) -> None:
+        """Have `link` report within so many seconds. Never blocks, but to start the thread."""
+        due = monotonic() + within
+        if due >= link.due:
+            return
+        link.due = due
+        self._due[link] = None
+        if self._thread is None:
+            self._start()
+        if due < self._asleep_until:
+            self._wake()
+
+    def sync(self, timeout: float = 5.0) -> bool:
+        """Wait until all that happened so far was exchanged; whether it was, within `timeout` seconds."""
+        timeout = seconds("timeout", timeout)
+        done = [link.when_exchanged() for link in list(self._links)]
+        return all(each.wait(timeout) for each in done)
+
+    def close(self) -> None:
+        """Report what is left, stop the thread, and give back what is held.
+
+        The circuits go on alone. Waits for the exchange that is under way, at most two seconds.
+        """
+        with self._lock:
+            self._closed, thread = True, self._thread
+        self._wake()
+        if thread is not None and thread is not current_thread():
+            thread.join(2.0)
+
+    # The thread
+
+    def _start(self) -> None:
+        with self._lock:
+            if self._thread is None and not self._closed:
+                thread = Thread(target=_run, args=[weakref.ref(self)], name="circuitbreaker store", daemon=True)
+                with suppress(RuntimeError):  # The interpreter is shutting down.
+                    thread.start()
+                self._thread = thread
+
+    def _wake(self) -> None:
+        self._woken.set()
+        self._backend.wake()
+
+    def step(self) -> bool:
+        """Listen, and exchange what is due; whether there will be more to do. The thread does nothing else."""
+        try:
+            self._listen()
+            self._exchange_due()
+        except Exception:
+            _logger.exception("a store failed in a way that it should not; it goes on")
+            self._woken.wait(1.0)
+        if not self._closed:
+            return True
+        self._exchange_all()
+        with suppress(Exception):
+            self._backend.close()
+        self.error = "it was closed"
+        return False
+
+    def _listen(self) -> None:
+        now = monotonic()
+        self._woken.clear()
+        self._asleep_until = math.inf  # From here on, what comes wakes; what came before is seen below.
+        due = min((link.due for link in list(self._due)), default=math.inf)
+        until = max(due, self._resting_until, now) if not self._closed else now
+        self._asleep_until = max(until, self._resting_until)
+        timeout = min(until - now, _LONG)
+        if self.error is not None:
+            self._woken.wait(timeout)
+        else:
+            try:
+                self._spread(self._backend.listen(timeout))
+            except Exception as error:
+                self._fail(error)
+        self._asleep_until = -math.inf
+
+    def _spread(self, news: Sequence[View]) -> None:
+        if not news:
+            return
+        links: dict[str, list[Link]] = {}
+        for link in list(self._links):
+            links.setdefault(link.name, []).append(link)
+        for view in news:
+            for link in links.get(view.name, ()):
+                link.told(view)
+
+    def _exchange_due(self) -> None:
+        now = monotonic()
+        if now < self._resting_until:
+            return
+        due = [link for link in list(self._due) if link.due <= now]
+        for first in range(0, len(due), _AT_ONCE):
+            self._exchange(due[first : first + _AT_ONCE])
+
+    def _exchange_all(self) -> None:
+        with suppress(Exception):
+            self._exchange([link for link in list(self._links) if not link.new])
+
+    def _exchange(self, links: list[Link]) -> None:
+        reports: list[tuple[Link, Report]] = []
+        for link in links:
+            self._due.pop(link, None)
+            link.due = math.inf
+            report = link.collect()
+            if report is not None:
+                reports.append((link, report))
+        if not reports:
+            return
+        try:
+            answers = self._backend.exchange([report for _, report in reports])
+        except Exception as error:
+            self._fail(error)
+            for link, _ in reports:
+                self.poke(link, self.interval)
+            return
+        self._recover()
+        for (link, _), answer in zip(reports, answers, strict=True):
+            if isinstance(answer, View):
+                link.answered(answer)
+            else:
+                link.failed(answer)
+
+    def _fail(self, error: Exception) -> None:
+        self._failures += 1
+        pause = min(_LONGEST_PAUSE, self.interval * 2 ** min(self._failures, 10))
+        self._resting_until = monotonic() + pause * random.uniform(0.5, 1.0)
+        if self.error is None:
+            self.error = f"{type(error).__name__}: {error}"
+            _logger.error("a store cannot be reached; its circuits go on alone meanwhile: %s", self.error)
+            self._tell(False, self.error)
+
+    def _recover(self) -> None:
+        self._failures, self._resting_until = 0, -math.inf
+        if self.error is not None:
+            self.error = None
+            _logger.warning("a store can be reached again")
+            for link in list(self._links):
+                if not link.new:
+                    self.poke(link, 0.0)
+            self._tell(True, "")
+
+    def _tell(self, reachable: bool, error: str) -> None:
+        for link in list(self._links):
+            link.tell_of_store(reachable, error)
+
+    def _renew(self) -> None:  # pragma: no cover - runs in forked children, where nothing collects
+        """In a forked child: it is another process, with a thread and a connection of its own (S8)."""
+        self._lock = RLock()
+        self._begin_life()
+        self._backend.renew()
+        for link in list(self._links):
+            link.renew(f"{self._process}:{next(self._numbers)}")
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}, {self.error or 'connected'}>"
+
+
+def _run(reference: weakref.ref[Store]) -> None:
+    """The thread. It lets go of the store between its steps, so that one that nobody holds disappears."""
+    while (store := reference()) is not None and store.step():
+        del store
