@@ -187,7 +187,7 @@ async def async_listener(event: object) -> None: ...
             "opened",
             print,
             ValueError,
-            "event must be one of state_change, success, failure, rejected, ignored; got 'op",
+            "event must be one of state_change, success, failure, rejected, ignored, store; got 'op",
         ),
         ("opened", None, ValueError, "event must be one of"),
         ("success", async_listener, TypeError, "listener must answer at once, got a coroutine function"),

@@ -21,7 +21,7 @@ UNKNOWN = -1
 class Counts(NamedTuple):
     """Calls that ended in one closed period."""
 
-    numbers: tuple[int, ...]
+    numbers: tuple[float, ...]
     """How many, by class: successes and failures that were faster than all bounds of `SlowCallRate`, then successes and
     failures slower than the first, and so on."""
     seconds: tuple[float, ...]
@@ -119,7 +119,7 @@ class View(NamedTuple):
     """The configuration of the process that told something last."""
     successes: int = 0
     """Successful trials of this half-open period."""
-    numbers: tuple[int, ...] = ()
+    numbers: tuple[float, ...] = ()
     """All calls of this closed period, by class, with those of the report that this answers."""
     seconds: tuple[float, ...] = ()
     peak: int = 0
@@ -132,5 +132,5 @@ class View(NamedTuple):
     """The leases of the process that asked, and how many seconds each lasts; `None` for what goes out to all."""
     wait: float = 0.0
     """Seconds until a lease may be free for who got none."""
-    history: tuple[tuple[float, tuple[int, ...]], ...] = ()
+    history: tuple[tuple[float, tuple[float, ...]], ...] = ()
     """For who is new: calls by class, and how many seconds ago they ended, the oldest first."""

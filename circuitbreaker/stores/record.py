@@ -8,14 +8,11 @@ that of several that decide, one does (S6). Pure: time comes in as an argument.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from operator import add
-from typing import TypeVar
 
 from .messages import UNKNOWN, Counts, Decision, Report, Terms, View
 
 __all__ = ["Record", "take_in"]
 
-N = TypeVar("N", bound=float)
 
 _GRAINS = 20
 """Into how many pieces the history of a window is cut."""
@@ -42,12 +39,12 @@ class Record:
     """Type, text, and when."""
     digest: str = ""
     # of a closed period
-    numbers: list[int] = field(default_factory=list[int])
+    numbers: list[float] = field(default_factory=list[float])
     seconds: list[float] = field(default_factory=list[float])
     run: int = 0
     failing: dict[str, float] = field(default_factory=dict[str, float])
     """Processes that saw failures, and when they told last."""
-    history: list[tuple[float, list[int]]] = field(default_factory=list[tuple[float, list[int]]])
+    history: list[tuple[float, list[float]]] = field(default_factory=list[tuple[float, list[float]]])
     """The numbers as they were at these times."""
     # of a half-open one
     used: int = 0
@@ -92,8 +89,8 @@ def _count(record: Record, process: str, counts: Counts, terms: Terms, now: floa
     return peak
 
 
-def _add(sums: list[N], more: tuple[N, ...]) -> None:
-    sums[:] = [*map(add, sums, more), *sums[len(more) :], *more[len(sums) :]]
+def _add(sums: list[float], more: tuple[float, ...]) -> None:
+    sums[:] = [*(a + b for a, b in zip(sums, more, strict=False)), *sums[len(more) :], *more[len(sums) :]]
 
 
 def _note_history(record: Record, terms: Terms, now: float) -> None:
@@ -223,7 +220,7 @@ def _view(record: Record, report: Report, peak: int, now: float) -> View:
     )
 
 
-def _history(record: Record, now: float) -> tuple[tuple[float, tuple[int, ...]], ...]:
+def _history(record: Record, now: float) -> tuple[tuple[float, tuple[float, ...]], ...]:
     """What was added between the moments that are remembered, and since the last."""
     ends = [numbers for _, numbers in record.history[1:]] + [record.numbers]
     return tuple(

@@ -38,8 +38,8 @@ class RedisStore(Store):
     """Shares circuits through Redis or Valkey.
 
     Args:
-        client: a redis-py client (`redis.Redis`, one of Sentinel's, or `redis.RedisCluster`), which stays as it is; or a
-            URL, for which a client is made whose timeouts are one second and which does not retry. Give a client of
+        client: a redis-py client (`redis.Redis`, one of Sentinel's, or `redis.RedisCluster`), which stays as it is; or
+            a URL, for which a client is made whose timeouts are one second and which does not retry. Give a client of
             yours a `socket_timeout`: without one, a server that hangs is not noticed as long as it does.
         prefix: what all keys, and the channel, begin with.
         interval: seconds between exchanges while calls come; failures are told within a fifth of it, decisions at once.
@@ -67,8 +67,9 @@ class RedisStore(Store):
 
 def _client(client: Any) -> Any:
     if isinstance(client, str):
-        connect: Any = redis.Redis.from_url
-        return connect(client, socket_timeout=_TIMEOUT, socket_connect_timeout=_TIMEOUT, retry=Retry(NoBackoff(), 0))
+        return cast("Any", redis.Redis).from_url(
+            client, socket_timeout=_TIMEOUT, socket_connect_timeout=_TIMEOUT, retry=Retry(NoBackoff(), 0)
+        )
     if not isinstance(client, redis.Redis | RedisCluster):
         raise TypeError(f"client must be a URL, or a client of redis-py that is not an async one, got {client!r}")
     return client

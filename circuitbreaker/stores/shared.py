@@ -7,8 +7,7 @@ store does not answer, the circuit goes on alone, by the rules that it would hav
 from __future__ import annotations
 
 import math
-from operator import add, sub
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from .._periods import Closed, HalfOpen, Open, Trial, total
 from .._rules import Rules
@@ -19,8 +18,6 @@ if TYPE_CHECKING:
     from .link import Link
 
 __all__ = ["LeasedHalfOpen", "SharedRules", "SharedWatch"]
-
-N = TypeVar("N", bound=float)
 
 
 class SharedRules:
@@ -175,15 +172,15 @@ class SharedWatch(SparseWatch):
         return reason
 
     def _show(
-        self, period: Closed, numbers: tuple[int, ...], seconds: tuple[float, ...], peak: int, now: float
+        self, period: Closed, numbers: tuple[float, ...], seconds: tuple[float, ...], peak: int, now: float
     ) -> str | None:
         """Show a batch: first the successes, then the failures, the fast before the slow."""
         number = total(period.tally) + self._others
-        self._others += sum(numbers)
-        failures = sum(numbers[1::2])
+        self._others += int(sum(numbers))
+        failures = int(sum(numbers[1::2]))
         order = [*range(0, len(numbers), 2), *range(1, len(numbers), 2)]
         for index in order:
-            many = numbers[index]
+            many = int(numbers[index])
             took = seconds[index] / many if many and index < len(seconds) else 0.0
             skipped = 0 if index or self._fleet.due == 0 else max(0, many - 1)  # Of fast successes the last is enough.
             number += skipped
@@ -266,7 +263,7 @@ class _Sums:
     __slots__ = ("numbers", "seconds")
 
     def __init__(self) -> None:
-        self.numbers: tuple[int, ...] = ()
+        self.numbers: tuple[float, ...] = ()
         self.seconds: tuple[float, ...] = ()
 
     def add(self, counts: Counts) -> None:
@@ -274,7 +271,7 @@ class _Sums:
         self.numbers = _sum(self.numbers, counts.numbers)
         self.seconds = _sum(self.seconds, counts.seconds)
 
-    def others(self, view: View, mine: _Sums) -> tuple[tuple[int, ...], tuple[float, ...]]:
+    def others(self, view: View, mine: _Sums) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """What others saw that was not heard of before."""
         numbers = _less(_less(view.numbers, mine.numbers), self.numbers)
         seconds = _less(_less(view.seconds, mine.seconds), self.seconds)
@@ -286,17 +283,17 @@ class _Sums:
         self.seconds = _less(view.seconds, mine.seconds)
 
 
-def _sum(one: tuple[N, ...], other: tuple[N, ...]) -> tuple[N, ...]:
-    return (*map(add, one, other), *one[len(other) :], *other[len(one) :])
+def _sum(one: tuple[float, ...], other: tuple[float, ...]) -> tuple[float, ...]:
+    return (*(a + b for a, b in zip(one, other, strict=False)), *one[len(other) :], *other[len(one) :])
 
 
-def _less(whole: tuple[N, ...], part: tuple[N, ...]) -> tuple[N, ...]:
-    return (*map(sub, whole, part), *whole[len(part) :])
+def _less(whole: tuple[float, ...], part: tuple[float, ...]) -> tuple[float, ...]:
+    return (*(a - b for a, b in zip(whole, part, strict=False)), *whole[len(part) :])
 
 
 def _without(
-    history: tuple[tuple[float, tuple[int, ...]], ...], counts: Counts | None
-) -> tuple[tuple[float, tuple[int, ...]], ...]:
+    history: tuple[tuple[float, tuple[float, ...]], ...], counts: Counts | None
+) -> tuple[tuple[float, tuple[float, ...]], ...]:
     """`history` without what this process told just now."""
     if not history or counts is None:
         return history
