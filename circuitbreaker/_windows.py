@@ -50,6 +50,9 @@ class SparseWatch:
         """Take `outcome` in. Return why the circuit should open now, or `None`."""
         return None
 
+    def pass_by(self, number: int, at: float) -> None:
+        """The calls up to `number` ended, the last of them at `at`, and none of those that were not shown is a hit."""
+
 
 class LastCalls:
     """Hits among the last `size` calls. Memory grows with the hits in the window, time with nothing."""
@@ -74,6 +77,10 @@ class LastCalls:
             self._hits.popleft()
         return len(self._hits), min(self._latest, self._size)
 
+    def pass_by(self, number: int, at: float) -> None:
+        """Count the calls up to `number`."""
+        self._latest = max(self._latest, number)
+
 
 class LastSeconds:
     """Hits among the calls of the last `span` seconds.
@@ -97,9 +104,7 @@ class LastSeconds:
     def take(self, outcome: Outcome, hit: bool) -> tuple[int, int]:
         """Take `outcome` in, and return the hits and the calls now in the window."""
         number = _number(outcome, hit, self.due)
-        if not self._slots or outcome.at >= self._slots[-1].start + self._grain:
-            self._slots.append(_Slot(outcome.at, max(self._latest, number - 1)))
-        self._latest = max(self._latest, number)
+        self._count(number, outcome.at, max(self._latest, number - 1))
         while self._slots[0].start < outcome.at - self._span:
             self._hits -= self._slots.popleft().hits
         if hit:
@@ -111,6 +116,15 @@ class LastSeconds:
         # Old successes that leave can tip the balance too, so a success is seen when a slot ends or leaves.
         self.wake = min(newest.start + self._grain, oldest.start + self._span)
         return self._hits, self._latest - oldest.before
+
+    def pass_by(self, number: int, at: float) -> None:
+        """Count the calls up to `number` as of `at`."""
+        self._count(number, at, self._latest)
+
+    def _count(self, number: int, at: float, before: int) -> None:
+        if not self._slots or at >= self._slots[-1].start + self._grain:
+            self._slots.append(_Slot(at, before))
+        self._latest = max(self._latest, number)
 
 
 def _number(outcome: Outcome, hit: bool, due: int) -> int:

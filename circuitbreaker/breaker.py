@@ -62,6 +62,8 @@ class CircuitBreaker:
     ) -> None:
         home = home_of(registry, name)
         self._settings = Settings(options if home is None else merged(home.defaults, options))
+        if self._settings.store is not None and name is None:
+            raise ValueError("a breaker with a store needs a name, by which other processes know it: got name=None")
         self._circuit = Circuit("unnamed" if name is None else name, self._settings)
         self._engine, self._clock = self._circuit.engine, self._circuit.clock
         self._blocks = Blocks()

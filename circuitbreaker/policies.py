@@ -259,6 +259,9 @@ class _RateWatch(SparseWatch):
         self.due = policy.minimum_calls
         self.wake = self._window.wake
 
+    def pass_by(self, number: int, at: float) -> None:
+        self._window.pass_by(number, at)
+
     def _judge(self, outcome: Outcome, hit: bool) -> tuple[int, int] | None:
         """Hits and calls, if there are calls enough and hits enough among them."""
         hits, calls = self._window.take(outcome, hit)
@@ -343,6 +346,10 @@ class _CombinedWatch(SparseWatch):
         reasons = [watch.see(outcome) for watch in self._watches]
         self._ask()
         return reasons
+
+    def pass_by(self, number: int, at: float) -> None:
+        for watch in self._watches:
+            watch.pass_by(number, at)
 
     def _ask(self) -> None:
         self.due = min(watch.due for watch in self._watches)

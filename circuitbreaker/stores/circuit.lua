@@ -137,16 +137,27 @@ end
 
 -- Who may try
 
+local function free()
+  local out = size(record.leases)
+  local left = terms.attempts - record.used - out
+  return out > 0 and left or math.max(left, 1)
+end
+
+local function wait()
+  if record.state ~= 'half_open' then return math.max(0, record['until'] - now) end
+  if free() > 0 then return 0 end
+  local soonest = math.huge
+  for _, deadline in pairs(record.leases) do soonest = math.min(soonest, deadline) end
+  return math.max(0, soonest - now)
+end
+
 local function lease()
   if record.state == 'open' and now >= record['until'] then begin('half_open', record.reason) end
   if record.state ~= 'half_open' then return end
   for each, deadline in pairs(record.leases) do
     if deadline <= now then record.leases[each] = nil end
   end
-  local out = size(record.leases)
-  local free = terms.attempts - record.used - out
-  if out == 0 then free = math.max(free, 1) end
-  for index = 0, math.min(free, report.wanted) - 1 do
+  for index = 0, math.min(free(), report.wanted) - 1 do
     record.leases[report.process .. '/' .. report.number .. '.' .. index] = now + (terms.lease or record.length)
   end
 end
@@ -163,14 +174,12 @@ local function history()
 end
 
 local function view(peak, digest)
-  local mine, soonest = {}, nil
+  local mine = {}
   for each, deadline in pairs(record.leases) do
-    soonest = math.min(soonest or deadline, deadline)
     if string.sub(each, 1, #report.process + 1) == report.process .. '/' then
       table.insert(mine, {each, deadline - now})
     end
   end
-  local wait = record.state == 'half_open' and (soonest or now) or record['until']
   local failure = record.failure
   return {
     name = report.name, version = record.version, orders = record.orders, origin = record.origin,
@@ -178,7 +187,7 @@ local function view(peak, digest)
     left = record['until'] - now, round = record.round, age = now - record.opened,
     failure = failure and {failure[1], failure[2], now - failure[3]} or nil, digest = digest,
     successes = record.successes, numbers = record.numbers, seconds = record.seconds, peak = peak, run = record.run,
-    failing = size(record.failing), leases = mine, wait = math.max(0, wait - now),
+    failing = size(record.failing), leases = mine, wait = wait(),
     history = report.version < 0 and history() or {},
   }
 end

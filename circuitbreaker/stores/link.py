@@ -74,6 +74,7 @@ class Link:
         self._proposal = ""
         self._ordered = False
         self._refused = 0  # calls, up to the last report
+        self._looks = False  # somebody wants to know how the fleet's circuit stands
         self._forget_trials()
 
     def _forget_trials(self) -> None:
@@ -109,6 +110,9 @@ class Link:
     def begin(self) -> None:
         """The first call has come."""
         self.new = False
+        circuit = self._circuit()
+        if circuit is not None and self._followed is None:
+            self._followed = circuit.engine.period  # As far as anybody knows, the fleet's circuit is like a new one.
         self.poke(0.0)
 
     def poke(self, within: float) -> None:
@@ -186,13 +190,14 @@ class Link:
         if self._pending is not None:
             self._repeat(self._pending, circuit, now)
         else:
-            counts = self._counts(period)
+            counts = self._counts()
             decision = self._decision(circuit, now, self._ordered)
             wanted = self._wanted(period, now)
             if counts or decision or wanted or self._succeeded or self._returned or self._known is None:
                 self._report(counts, decision, wanted, now)
-            elif total(circuit.engine.rejections) != self._refused:
+            elif self._looks or total(circuit.engine.rejections) != self._refused:
                 self._report(None, None, 0, now)  # Calls are being refused: does the fleet still say so?
+            self._looks = False
         self._refused = total(circuit.engine.rejections)
         self._asked_at = now
         if self._pending is None:
@@ -228,7 +233,9 @@ class Link:
             pending = pending._replace(counts=None)
         self._pending = pending._replace(decision=self._decision(circuit, now, ordered), known=self._restorable(now))
 
-    def _counts(self, period: Period) -> Counts | None:
+    def _counts(self) -> Counts | None:
+        """What was seen of the fleet's closed period, also if it has ended here."""
+        period = self._followed
         if not isinstance(period, Closed) or not isinstance(period.watch, SharedWatch):
             return None
         counts = period.watch.collect(period)
@@ -245,7 +252,7 @@ class Link:
             if period is self._followed or period is self._own or isinstance(period, HalfOpen):
                 return None
             if isinstance(period, Closed) and (known is None or known.state == "closed"):
-                self._followed = period  # It opened and closed again for this process alone.
+                self._followed, self._own = period, None  # It opened and closed again for this process alone.
                 if known is not None and isinstance(period.watch, SharedWatch):
                     period.watch.skip()
                 return None
@@ -264,7 +271,7 @@ class Link:
         reason, self._proposal = self._proposal, ""
         length = self._rules.open_for(1, None)
         failure = _failure(circuit.engine.last_failure, circuit.clock.time())
-        return Decision("open", "", False, reason, length, length, 1, failure)
+        return Decision("open", _text(circuit.engine.hold), False, reason, length, length, 1, failure)
 
     def _restorable(self, now: float) -> Decision | None:
         """The last decision, in case that the store has lost it."""
@@ -334,6 +341,7 @@ class Link:
             done.set()
         else:
             self._waiters.append(done)
+            self._looks = True
             self.poke(0.0)
         return done
 
@@ -367,18 +375,17 @@ class Link:
             return None
         self._pending = None
         self._strikes = 0
-        decision, news = report.decision, self._is_news(view)
-        change = None
-        if news and decision is not None and view.origin == self.process and view.state == decision.state:
-            change = self._agree(circuit, view, now)
-        elif news:
-            change = self._follow(circuit, view, now)
-        elif self._known is not None and view.version < self._known.version:
+        if self._known is not None and view.version < self._known.version:
             return None  # overtaken by what everybody was told
+        decision, change = report.decision, None
+        if not self._is_news(view):
+            self._refuse(circuit, view, report, now)
+        elif decision is not None and view.origin == self.process and view.state == decision.state:
+            change = self._agree(circuit, view, now)
+        elif self._known is None and view.state == "closed" and view.hold == _text(circuit.engine.hold):
+            self._join(circuit, view, report, now)
         else:
-            self._know(view, now)
-            if decision is not None and decision.state == "open":
-                self._own = self._proposed  # There is no quorum: it is open for this process alone.
+            change = self._follow(circuit, view, now)
         change = change or self._learn(circuit, view, report, now)
         self._take_leases(circuit, view, report, now)
         self._schedule(now)
@@ -386,6 +393,19 @@ class Link:
 
     def _know(self, view: View, now: float) -> None:
         self._known, self._known_at = view, now
+
+    def _join(self, circuit: Circuit, view: View, report: Report, now: float) -> None:
+        """The first answer: the fleet's circuit is closed, as a new one is. What happened here until now counts."""
+        if isinstance(circuit.engine.period, Closed):
+            self._followed = circuit.engine.period
+        self._refuse(circuit, view, report, now)
+
+    def _refuse(self, circuit: Circuit, view: View, report: Report, now: float) -> None:
+        """Nothing new was decided. An opening that was asked for has no quorum: it is for this process alone."""
+        self._know(view, now)
+        asked = report.decision is not None and report.decision.state == "open" and self._proposed is not None
+        if asked and report.version in (UNKNOWN, view.version) and circuit.engine.period is self._proposed:
+            self._own = self._proposed
 
     def _agree(self, circuit: Circuit, view: View, now: float) -> Transition | None:
         """The fleet took over what was decided here."""
@@ -398,20 +418,18 @@ class Link:
 
     def _follow(self, circuit: Circuit, view: View, now: float) -> Transition | None:
         """Take over what was decided elsewhere."""
-        engine, first, known = circuit.engine, self._known is None, self._known
+        engine, known = circuit.engine, self._known
         self._know(view, now)
         if self._ordered and view.orders == (0 if known is None else known.orders):
             return None  # What was ordered here comes after it.
         hold = Hold(view.hold) if view.hold else None
-        if first and view.state == "closed" and isinstance(engine.period, Closed) and hold is engine.hold:
-            self._followed = engine.period
-            return None
         self._forget_trials()
         failure = _last_failure(view, circuit.clock.time())
         self._followed = period = self._period(circuit, view, hold, failure, now)
         self._own, self._proposal = None, ""
         reason = f"{show(view.length)} s have passed" if view.state == "half_open" else view.reason
-        return engine.follow(period, hold, now, reason, failure, view.origin)
+        origin = "" if view.origin == self.process else view.origin
+        return engine.follow(period, hold, now, reason, failure, origin)
 
     def _period(
         self, circuit: Circuit, view: View, hold: Hold | None, failure: LastFailure | None, now: float
@@ -444,14 +462,13 @@ class Link:
 
     def _take_leases(self, circuit: Circuit, view: View, report: Report, now: float) -> None:
         period = circuit.engine.period
-        self._ask_at = -math.inf
         if view.state == "half_open" and isinstance(period, LeasedHalfOpen) and view.leases is not None:
             period.successes = view.successes + len(self._succeeded)
             for lease, left in view.leases:
                 if lease not in self._met:
                     self._met.add(lease)
                     self._leases[lease] = self._asked_at + left
-        if view.state != "closed" and not self._leases:
+        if report.wanted and not self._leases:
             self._ask_at = now + min(max(view.wait, self.soon), max(view.left, _SAFETY * self.interval))
 
     def renew(self, process: str) -> None:  # pragma: no cover - runs in forked children, where nothing collects
@@ -460,9 +477,7 @@ class Link:
         self._number, self._pending, self._waiters = 0, None, []
         self._ordered, self._proposal = False, ""
         self._forget_trials()
-        circuit = self._circuit()
-        if circuit is not None:
-            self._counts(circuit.engine.period)
+        self._counts()
 
 
 def _text(hold: Hold | None) -> str:

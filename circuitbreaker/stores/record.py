@@ -183,16 +183,24 @@ def _lease(record: Record, report: Report, terms: Terms, now: float) -> None:
         return
     for lease in [lease for lease, deadline in record.leases.items() if deadline <= now]:
         del record.leases[lease]
-    free = terms.attempts - record.used - len(record.leases)
-    if not record.leases:
-        free = max(free, 1)  # With no trial out there is none to wait for.
-    for index in range(min(free, report.wanted)):
+    for index in range(min(_free(record, terms), report.wanted)):
         record.leases[f"{report.process}/{report.number}.{index}"] = now + (terms.lease or record.length)
+
+
+def _free(record: Record, terms: Terms) -> int:
+    free = terms.attempts - record.used - len(record.leases)
+    return free if record.leases else max(free, 1)  # With no trial out there is none to wait for.
+
+
+def _wait(record: Record, terms: Terms, now: float) -> float:
+    """Seconds until a lease may be free."""
+    if record.state != "half_open":
+        return max(0.0, record.until - now)
+    return 0.0 if _free(record, terms) > 0 else max(0.0, min(record.leases.values()) - now)
 
 
 def _view(record: Record, report: Report, peak: int, now: float) -> View:
     mine = tuple((lease, at - now) for lease, at in record.leases.items() if lease.startswith(f"{report.process}/"))
-    soonest = min(record.leases.values(), default=now) - now
     kind, text, at = record.failure or ("", "", 0.0)
     return View(
         name=report.name,
@@ -215,7 +223,7 @@ def _view(record: Record, report: Report, peak: int, now: float) -> View:
         run=record.run,
         failing=len(record.failing),
         leases=mine,
-        wait=max(0.0, soonest if record.state == "half_open" else record.until - now),
+        wait=_wait(record, report.terms, now),
         history=_history(record, now) if report.version == UNKNOWN else (),
     )
 

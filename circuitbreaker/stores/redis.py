@@ -83,12 +83,8 @@ class _RedisBackend:
         self._prefix = prefix
         self._channel = f"{prefix}:decisions"
         self._listener: Any = None
-        self._open_pipe()
-
-    def _open_pipe(self) -> None:
-        self._ear, self._mouth = socket.socketpair()
-        self._ear.setblocking(False)
-        self._mouth.setblocking(False)
+        self._pair: tuple[socket.socket, socket.socket] | None = None  # what `wake` sends, `listen` hears
+        self._woken = False
 
     # Exchanging
 
@@ -119,11 +115,9 @@ class _RedisBackend:
 
     def listen(self, timeout: float) -> Sequence[View]:
         listener = self._listener or self._subscribe()
-        if not _can_read(listener):
+        if not self._woken and not _can_read(listener):
             self._wait(listener, timeout)
-        with suppress(BlockingIOError):
-            while self._ear.recv(4096):
-                pass
+        self._woken = False
         news: list[View] = []
         while _can_read(listener):
             message = listener.get_message(ignore_subscribe_messages=True, timeout=0)
@@ -143,27 +137,42 @@ class _RedisBackend:
 
     def _wait(self, listener: Any, timeout: float) -> None:
         """Wait for the server or for `wake`."""
-        heard = getattr(listener.connection, "_sock", None)  # There is no public way to wait for two things.
-        sockets = [self._ear] if heard is None else [self._ear, heard]
-        select.select(sockets, [], [], min(timeout, _GRACE) if heard is None else timeout)
+        if self._pair is None:
+            self._pair = socket.socketpair()
+            for each in self._pair:
+                each.setblocking(False)
+            if self._woken:
+                return
+        ear = self._pair[0]
+        server = getattr(listener.connection, "_sock", None)  # There is no public way to wait for two things.
+        sockets = [ear] if server is None else [ear, server]
+        select.select(sockets, [], [], min(timeout, _GRACE) if server is None else timeout)
+        with suppress(BlockingIOError):
+            while ear.recv(4096):
+                pass
 
     def wake(self) -> None:
-        with suppress(OSError):  # It is full, so it wakes already; or closed.
-            self._mouth.send(b"!")
+        self._woken = True
+        if self._pair is not None:
+            with suppress(OSError):  # It is full, so it wakes already; or closed.
+                self._pair[1].send(b"!")
 
     # Ending
 
     def renew(self) -> None:  # pragma: no cover - runs in forked children, where nothing collects
         self._listener = None  # The client's pool sees by itself that this is another process.
-        self._ear.close()
-        self._mouth.close()
-        self._open_pipe()
+        self._close_pair()
 
     def close(self) -> None:
         if self._listener is not None:
             self._listener.close()
-        self._ear.close()
-        self._mouth.close()
+            self._listener = None
+        self._close_pair()
+
+    def _close_pair(self) -> None:
+        pair, self._pair = self._pair, None
+        for each in pair or ():
+            each.close()
 
 
 def _can_read(listener: Any) -> bool:

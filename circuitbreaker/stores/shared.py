@@ -184,6 +184,8 @@ class SharedWatch(SparseWatch):
             took = seconds[index] / many if many and index < len(seconds) else 0.0
             skipped = 0 if index or self._fleet.due == 0 else max(0, many - 1)  # Of fast successes the last is enough.
             number += skipped
+            if index == 0:
+                self._fleet.pass_by(number + many - skipped, now)
             for _ in range(many - skipped):
                 number += 1
                 failures -= index % 2
@@ -239,7 +241,7 @@ class _Own:
 
     def collect(self, period: Closed) -> Counts | None:
         """What is to be told."""
-        upto = total(period.tally)
+        upto = min(period.final, total(period.tally))
         calls = upto - self._upto
         if calls <= 0:
             return None

@@ -8,12 +8,13 @@ call sees its errors (S7).
 
 from __future__ import annotations
 
+import atexit
 import math
 import os
 import random
 import socket
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from itertools import count
 from logging import getLogger
@@ -32,6 +33,13 @@ if TYPE_CHECKING:
 __all__ = ["Backend", "Store"]
 
 _logger = getLogger("circuitbreaker")
+
+
+def _now(read: Callable[[], float] = monotonic) -> float:
+    """Seconds on the real clock, also while freezegun freezes that of the circuits: servers are not frozen."""
+    return read()
+
+
 _LONG = 60.0
 """Nothing waits for longer than this many seconds."""
 _LONGEST_PAUSE = 5.0
@@ -102,6 +110,7 @@ class Store:
         self._closed = False
         self._begin_life()
         renew_in_child(self)
+        _open.add(self)
 
     def _begin_life(self) -> None:
         self._process = f"{socket.gethostname()}:{os.getpid()}:{random.SystemRandom().getrandbits(32):08x}"
@@ -120,7 +129,7 @@ class Store:
 
     def poke(self, link: Link, within: float) -> None:
         """Have `link` report within so many seconds. Never blocks, but to start the thread."""
-        due = monotonic() + within
+        due = _now() + within
         if due >= link.due:
             return
         link.due = due
@@ -139,20 +148,22 @@ class Store:
     def close(self) -> None:
         """Report what is left, stop the thread, and give back what is held.
 
-        The circuits go on alone. Waits for the exchange that is under way, at most two seconds.
+        The circuits go on alone. Waits for the exchange that is under way, at most a second. It is called at the end of
+        the process.
         """
         with self._lock:
             self._closed, thread = True, self._thread
         self._wake()
         if thread is not None and thread is not current_thread():
-            thread.join(2.0)
+            thread.join(1.0)
 
     # The thread
 
     def _start(self) -> None:
         with self._lock:
             if self._thread is None and not self._closed:
-                thread = Thread(target=_run, args=[weakref.ref(self)], name="circuitbreaker store", daemon=True)
+                work = [weakref.ref(self), self._backend]
+                thread = Thread(target=_run, args=work, name="circuitbreaker store", daemon=True)
                 with suppress(RuntimeError):  # The interpreter is shutting down.
                     thread.start()
                 self._thread = thread
@@ -172,13 +183,11 @@ class Store:
         if not self._closed:
             return True
         self._exchange_all()
-        with suppress(Exception):
-            self._backend.close()
         self.error = "it was closed"
         return False
 
     def _listen(self) -> None:
-        now = monotonic()
+        now = _now()
         self._woken.clear()
         self._asleep_until = math.inf  # From here on, what comes wakes; what came before is seen below.
         due = min((link.due for link in list(self._due)), default=math.inf)
@@ -205,7 +214,7 @@ class Store:
                 link.told(view)
 
     def _exchange_due(self) -> None:
-        now = monotonic()
+        now = _now()
         if now < self._resting_until:
             return
         due = [link for link in list(self._due) if link.due <= now]
@@ -243,7 +252,7 @@ class Store:
     def _fail(self, error: Exception) -> None:
         self._failures += 1
         pause = min(_LONGEST_PAUSE, self.interval * 2 ** min(self._failures, 10))
-        self._resting_until = monotonic() + pause * random.uniform(0.5, 1.0)
+        self._resting_until = _now() + pause * random.uniform(0.5, 1.0)
         if self.error is None:
             self.error = f"{type(error).__name__}: {error}"
             _logger.error("a store cannot be reached; its circuits go on alone meanwhile: %s", self.error)
@@ -275,7 +284,19 @@ class Store:
         return f"<{type(self).__name__}, {self.error or 'connected'}>"
 
 
-def _run(reference: weakref.ref[Store]) -> None:
+_open: weakref.WeakSet[Store] = weakref.WeakSet()
+
+
+@atexit.register
+def _close_all() -> None:
+    """At the end of the process, tell what is left to tell: a short life's failures count too."""
+    for store in list(_open):
+        store.close()
+
+
+def _run(reference: weakref.ref[Store], backend: Backend) -> None:
     """The thread. It lets go of the store between its steps, so that one that nobody holds disappears."""
     while (store := reference()) is not None and store.step():
         del store
+    with suppress(Exception):
+        backend.close()
