@@ -181,10 +181,11 @@ local function view(peak, digest)
     end
   end
   local failure = record.failure
+  local closed = record.state == 'closed'
   return {
     name = report.name, version = record.version, orders = record.orders, origin = record.origin,
     state = record.state, hold = record.hold, reason = record.reason, length = record.length,
-    left = record['until'] - now, round = record.round, age = now - record.opened,
+    left = closed and 0 or record['until'] - now, round = record.round, age = closed and 0 or now - record.opened,
     failure = failure and {failure[1], failure[2], now - failure[3]} or nil, digest = digest,
     successes = record.successes, numbers = record.numbers, seconds = record.seconds, peak = peak, run = record.run,
     failing = size(record.failing), leases = mine, wait = wait(),
@@ -202,12 +203,12 @@ if report.number > seen then
   if report.known and report.version > record.version then restore(report.known) end
   local current = report.version < 0 or report.version == record.version
   record.digest = terms.digest
+  drop_old()
   peak = record.run
   if current and record.state == 'closed' and report.counts then peak = count(report.counts) end
   if current and record.state == 'half_open' then settle() end
   if report.decision and may_decide(report.decision, current) then decide(report.decision) end
   if report.wanted > 0 then lease() end
-  drop_old()
   redis.call('SET', KEYS[2], report.number, 'EX', math.min(terms.expire, 600))
   redis.call('SET', KEYS[1], cjson.encode(record), 'EX', terms.expire)
 end

@@ -42,7 +42,7 @@ class MemoryServer:
             self._records.clear()
             self._seen.clear()
 
-    def take_in(self, report: Report, sender: _MemoryBackend) -> View:
+    def take_in(self, report: Report, sender: object) -> View:
         """Take `report` in by the rule, and tell the others if something was decided."""
         with self.condition:
             record = self._records.setdefault(report.name, Record())

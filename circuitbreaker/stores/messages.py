@@ -110,10 +110,10 @@ class View(NamedTuple):
     """Why it is in this state; of a half-open one, why it was opened."""
     length: float
     left: float
-    """Seconds until a trial may go; 0 or less if that time has come."""
+    """Seconds until a trial may go; 0 or less if that time has come, and 0 of a closed one."""
     round: int
     age: float
-    """Seconds since the circuit opened."""
+    """Seconds since the circuit opened; 0 of a closed one."""
     failure: tuple[str, str, float] | None
     digest: str
     """The configuration of the process that told something last."""

@@ -61,6 +61,7 @@ def take_in(record: Record, report: Report, now: float) -> tuple[View, bool]:
         _restore(record, report, report.known, now)
     current = report.version in (UNKNOWN, record.version)
     digest, record.digest = record.digest or terms.digest, terms.digest
+    _drop_old(record, terms, now)
     peak = record.run
     if current and record.state == "closed" and report.counts:
         peak = _count(record, report.process, report.counts, terms, now)
@@ -70,7 +71,6 @@ def take_in(record: Record, report: Report, now: float) -> tuple[View, bool]:
         _decide(record, report.process, report.decision, now)
     if report.wanted:
         _lease(record, report, terms, now)
-    _drop_old(record, terms, now)
     return _view(record, report, peak, now)._replace(digest=digest), record.version > version
 
 
@@ -211,9 +211,9 @@ def _view(record: Record, report: Report, peak: int, now: float) -> View:
         hold=record.hold,
         reason=record.reason,
         length=record.length,
-        left=record.until - now,
+        left=0.0 if record.state == "closed" else record.until - now,
         round=record.round,
-        age=now - record.opened,
+        age=0.0 if record.state == "closed" else now - record.opened,
         failure=(kind, text, now - at) if record.failure else None,
         digest=record.digest,
         successes=record.successes,

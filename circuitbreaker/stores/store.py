@@ -98,7 +98,7 @@ class Store:
     """
 
     def __init__(self, backend: Backend, *, interval: float = 0.1, quorum: int = 1, expire: float = 86400.0) -> None:
-        self._backend = backend
+        self.backend: Backend = backend
         self.interval: float = seconds("interval", interval)
         self.quorum: int = positive_count("quorum", quorum)
         self.expire: int = math.ceil(at_least("expire", expire, 1))
@@ -162,7 +162,7 @@ class Store:
     def _start(self) -> None:
         with self._lock:
             if self._thread is None and not self._closed:
-                work = [weakref.ref(self), self._backend]
+                work = [weakref.ref(self), self.backend]
                 thread = Thread(target=_run, args=work, name="circuitbreaker store", daemon=True)
                 with suppress(RuntimeError):  # The interpreter is shutting down.
                     thread.start()
@@ -170,7 +170,7 @@ class Store:
 
     def _wake(self) -> None:
         self._woken.set()
-        self._backend.wake()
+        self.backend.wake()
 
     def step(self) -> bool:
         """Listen, and exchange what is due; whether there will be more to do. The thread does nothing else."""
@@ -198,7 +198,7 @@ class Store:
             self._woken.wait(timeout)
         else:
             try:
-                self._spread(self._backend.listen(timeout))
+                self._spread(self.backend.listen(timeout))
             except Exception as error:
                 self._fail(error)
         self._asleep_until = -math.inf
@@ -236,7 +236,7 @@ class Store:
         if not reports:
             return
         try:
-            answers = self._backend.exchange([report for _, report in reports])
+            answers = self.backend.exchange([report for _, report in reports])
         except Exception as error:
             self._fail(error)
             for link, _ in reports:
@@ -276,7 +276,7 @@ class Store:
         """In a forked child: it is another process, with a thread and a connection of its own (S8)."""
         self._lock = RLock()
         self._begin_life()
-        self._backend.renew()
+        self.backend.renew()
         for link in list(self._links):
             link.renew(f"{self._process}:{next(self._numbers)}")
 
