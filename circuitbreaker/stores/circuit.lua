@@ -9,6 +9,7 @@
 -- Returns the view, as JSON.
 
 local GRAINS = 20
+local PATIENCE = 2
 local MEMORY = 60
 
 local time = redis.call('TIME')
@@ -20,7 +21,7 @@ local found = redis.call('GET', KEYS[1])
 local record = found and cjson.decode(found) or {
   version = 0, orders = 0, origin = '', state = 'closed', hold = '', reason = '', length = 0, ['until'] = 0, opened = 0,
   round = 0, digest = '', numbers = {}, seconds = {}, run = 0, failing = {}, history = {}, used = 0, successes = 0,
-  leases = {},
+  leases = {}, refused = 0,
 }
 
 local function sum(numbers, first, step)
@@ -47,7 +48,7 @@ local function begin(state, reason) -- the one place where the state changes
   record.state, record.reason = state, reason
   record.numbers, record.seconds, record.run = {}, {}, 0
   record.failing, record.history = {}, {}
-  record.used, record.successes, record.leases = 0, 0, {}
+  record.used, record.successes, record.leases, record.refused = 0, 0, {}, 0
 end
 
 -- What happened
@@ -157,7 +158,9 @@ local function lease()
   for each, deadline in pairs(record.leases) do
     if deadline <= now then record.leases[each] = nil end
   end
-  for index = 0, math.min(free(), report.wanted) - 1 do
+  local left = free()
+  if left < report.wanted then record.refused = now + PATIENCE end
+  for index = 0, math.min(left, report.wanted) - 1 do
     record.leases[report.process .. '/' .. report.number .. '.' .. index] = now + (terms.lease or record.length)
   end
 end
@@ -189,6 +192,7 @@ local function view(peak, digest)
     failure = failure and {failure[1], failure[2], now - failure[3]} or nil, digest = digest,
     successes = record.successes, numbers = record.numbers, seconds = record.seconds, peak = peak, run = record.run,
     failing = size(record.failing), leases = mine, wait = wait(),
+    contended = now < record.refused,
     history = report.version < 0 and history() or {},
   }
 end
@@ -216,6 +220,6 @@ local answer = view(peak, digest)
 if record.version > version then
   local told = view(peak, digest)
   told.leases, told.history = nil, nil
-  redis.call('PUBLISH', ARGV[2], cjson.encode(told))
+  redis.pcall('PUBLISH', ARGV[2], cjson.encode(told)) -- Who may not publish does without.
 end
 return cjson.encode(answer)

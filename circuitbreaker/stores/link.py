@@ -22,7 +22,7 @@ from .._moments import utc
 from .._periods import Closed, HalfOpen, Open, Period, opened_by, total
 from .._rules import Rules
 from .._values import Value, show
-from ..engine import Transition
+from ..engine import Engine, Transition
 from ..events import Hold, LastFailure
 from ..options import Settings
 from ..policies import AllOf, AnyOf, FailureRate, SlowCallRate, TripPolicy
@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 __all__ = ["Link"]
 
 _logger = getLogger("circuitbreaker")
-_SAFETY = 10
-"""While a circuit is not closed, so many intervals pass between reports that nothing but time asks for."""
+_SAFETY = 5
+"""While a circuit is open, half-open or held, so many intervals pass before it is looked at without an occasion."""
 _STRIKES = 4
 """So many unanswered requests for a trial, each half a second after the last, and the circuit goes on alone."""
 _STRIKE = 0.5
@@ -61,7 +61,8 @@ class Link:
         self.bounds: tuple[float, ...] = ()
         self._warned = False
         self._error: str | None = None
-        self._waiters: list[Event] = []
+        self._waiters: list[Event] = []  # who wait for what is to be reported
+        self._answered: list[Event] = []  # ... and for the answer to the pending report
         self._known: View | None = None  # the last decision that is known
         self._known_at = 0.0
         self._followed: Period | None = None  # what the engine had when it followed that
@@ -73,12 +74,13 @@ class Link:
         self._proposed: Period | None = None  # what the pending report's decision is about
         self._proposal = ""
         self._ordered = False
-        self._refused = 0  # calls, up to the last report
+        self._calls = 0  # all that came, up to the last report
         self._looks = False  # somebody wants to know how the fleet's circuit stands
         self._forget_trials()
 
     def _forget_trials(self) -> None:
         self._leases: dict[str, float] = {}  # not used yet, and until when they last
+        self._leased_at = -math.inf
         self._met: set[str] = set()  # all that were ever leased here in this half-open period
         self._succeeded: list[str] = []
         self._returned: list[str] = []
@@ -87,6 +89,7 @@ class Link:
         self._strikes = 0
         self._strike_at = -math.inf
         self._ask_at = -math.inf  # before this it is no use to ask for a trial
+        self._remind_at = -math.inf  # ... unless a call came since the last time
 
     def rules(self, rules: Rules, settings: Settings) -> SharedRules:
         """The rules for the engine."""
@@ -195,14 +198,14 @@ class Link:
             wanted = self._wanted(period, now)
             if counts or decision or wanted or self._succeeded or self._returned or self._known is None:
                 self._report(counts, decision, wanted, now)
-            elif self._looks or total(circuit.engine.rejections) != self._refused:
-                self._report(None, None, 0, now)  # Calls are being refused: does the fleet still say so?
+            elif self._looks or self._calls != _calls(circuit.engine):
+                self._report(None, None, 0, now)  # Calls come: does the fleet still say what is known here?
             self._looks = False
-        self._refused = total(circuit.engine.rejections)
+        self._calls = _calls(circuit.engine)
         self._asked_at = now
         if self._pending is None:
             self._schedule(now)
-            self.exchanged()
+            _set_all(self._waiters)
         return self._pending
 
     def _report(self, counts: Counts | None, decision: Decision | None, wanted: int, now: float) -> None:
@@ -223,15 +226,17 @@ class Link:
             wanted,
         )
         self._counted_at = now
+        self._answered, self._waiters = self._waiters, []
         self._succeeded, self._returned, self._ordered, self._waiting = [], [], False, 0
 
     def _repeat(self, pending: Report, circuit: Circuit, now: float) -> None:
-        """Say it again. If it did arrive the first time it changes nothing; if not, let it be what holds now."""
-        ordered = self._ordered or (pending.decision is not None and pending.decision.ordered)
-        self._ordered = False
+        """Say it again, and nothing new: if it did arrive the first time, nobody would hear that."""
+        decision = pending.decision
+        if decision is not None and self._proposed is circuit.engine.period:
+            decision = self._decided(circuit, circuit.engine.period, now, decision.ordered)  # Less of it is left.
         if now - self._counted_at > (self._terms.span or _MEMORY):
             pending = pending._replace(counts=None)
-        self._pending = pending._replace(decision=self._decision(circuit, now, ordered), known=self._restorable(now))
+        self._pending = pending._replace(decision=decision, known=self._restorable(now))
 
     def _counts(self) -> Counts | None:
         """What was seen of the fleet's closed period, also if it has ended here."""
@@ -249,7 +254,7 @@ class Link:
         if not ordered:
             if isinstance(period, Closed) and self._proposal:
                 return self._proposed_opening(circuit)
-            if period is self._followed or period is self._own or isinstance(period, HalfOpen):
+            if self._is_told(period):
                 return None
             if isinstance(period, Closed) and (known is None or known.state == "closed"):
                 self._followed, self._own = period, None  # It opened and closed again for this process alone.
@@ -257,6 +262,9 @@ class Link:
                     period.watch.skip()
                 return None
         self._proposed = period
+        return self._decided(circuit, period, now, ordered)
+
+    def _decided(self, circuit: Circuit, period: Period, now: float, ordered: bool) -> Decision:
         hold, wall = _text(circuit.engine.hold), circuit.clock.time()
         opened = opened_by(period)
         if opened is None:
@@ -283,7 +291,9 @@ class Link:
 
     def _wanted(self, period: Period, now: float) -> int:
         """How many trials to ask for."""
-        if isinstance(period, Closed) or not self._interested or now < self._ask_at:
+        if isinstance(period, Closed) or not self._interested:
+            return 0
+        if now < (self._ask_at if self._waiting else self._remind_at):
             return 0
         if any(deadline > now for deadline in self._leases.values()):
             return 0
@@ -291,12 +301,13 @@ class Link:
 
     def _schedule(self, now: float) -> None:
         """While the circuit is not closed, look again some time, and when there may be a trial to be had."""
-        if self._known is None or (self._known.state == "closed" and self._own is None):
+        if self._known is None or (self._known.state == "closed" and not self._known.hold and self._own is None):
             return
-        pause = _SAFETY * self.interval
-        if self._interested:
-            pause = min(pause, max(self.soon, min([*self._leases.values(), self._ask_at]) - now))
-        self.poke(pause)
+        self.poke(_SAFETY * self.interval)
+        if self._leases:
+            self._looks = True  # Perhaps others wait for what nobody uses here.
+        elif self._interested:
+            self.poke(max(self.soon, (self._ask_at if self._waiting else self._remind_at) - now))
 
     # What is answered
 
@@ -314,7 +325,7 @@ class Link:
                 view.digest,
                 self._terms.digest,
             )
-        self.exchanged()
+        _set_all(self._answered)
 
     def told(self, view: View) -> None:
         """Take in what somebody decided, as everybody is told."""
@@ -345,10 +356,11 @@ class Link:
             self.poke(0.0)
         return done
 
-    def exchanged(self) -> None:
-        """What was to be said is said."""
-        while self._waiters:
-            self._waiters.pop().set()
+    def look(self) -> None:
+        """Ask before long how the fleet's circuit stands, also if there is nothing to report."""
+        if not self.new:
+            self._looks = True
+            self.poke(self.interval)
 
     def _have_followed(self, step: Callable[[float], Transition | None]) -> None:
         circuit = self._circuit()
@@ -389,7 +401,13 @@ class Link:
         change = change or self._learn(circuit, view, report, now)
         self._take_leases(circuit, view, report, now)
         self._schedule(now)
+        if self._ordered or not self._is_told(circuit.engine.period):
+            self.poke(0.0)  # Something was decided while the answer was under way.
         return change
+
+    def _is_told(self, period: Period) -> bool:
+        """Whether the fleet knows of `period`, or need not."""
+        return period is self._followed or period is self._own or isinstance(period, HalfOpen)
 
     def _know(self, view: View, now: float) -> None:
         self._known, self._known_at = view, now
@@ -468,16 +486,34 @@ class Link:
                 if lease not in self._met:
                     self._met.add(lease)
                     self._leases[lease] = self._asked_at + left
+                    self._leased_at = now
+        if view.contended and now - self._leased_at > _SAFETY * self.interval:
+            self._returned.extend(self._leases)  # No call came for them, and elsewhere calls wait.
+            self._leases.clear()
         if report.wanted and not self._leases:
-            self._ask_at = now + min(max(view.wait, self.soon), max(view.left, _SAFETY * self.interval))
+            pause = _SAFETY * self.interval
+            self._ask_at = now + max(self.soon, min(view.wait, max(view.left, pause)))
+            self._remind_at = now + max(pause, view.wait)
 
     def renew(self, process: str) -> None:  # pragma: no cover - runs in forked children, where nothing collects
         """In a forked child: it is another process. What the parent saw and was leased, the parent tells and uses."""
         self.process, self.new, self.due = process, True, math.inf
-        self._number, self._pending, self._waiters = 0, None, []
+        pending = self._pending
+        self._number, self._pending, self._waiters, self._answered = 0, None, [], []
         self._ordered, self._proposal = False, ""
         self._forget_trials()
-        self._counts()
+        period = self._followed
+        if isinstance(period, Closed) and isinstance(period.watch, SharedWatch):
+            period.watch.renew(period, None if pending is None else pending.counts)
+
+
+def _calls(engine: Engine) -> int:
+    return engine.successes + engine.failures + engine.ignored + total(engine.rejections)
+
+
+def _set_all(waiters: list[Event]) -> None:
+    while waiters:
+        waiters.pop().set()
 
 
 def _text(hold: Hold | None) -> str:

@@ -47,10 +47,9 @@ class MemoryServer:
         with self.condition:
             record = self._records.setdefault(report.name, Record())
             whose = (report.name, report.process)
-            if self._seen.get(whose, 0) >= report.number:
-                report = report._replace(counts=None, decision=None, known=None, succeeded=(), returned=(), wanted=0)
-            self._seen[whose] = max(self._seen.get(whose, 0), report.number)
-            view, decided = take_in(record, report, self.clock.monotonic())
+            seen = self._seen.get(whose, 0)
+            self._seen[whose] = max(seen, report.number)
+            view, decided = take_in(record, report, seen, self.clock.monotonic())
             if decided:
                 for backend in self._backends:
                     if backend is not sender:

@@ -132,5 +132,7 @@ class View(NamedTuple):
     """The leases of the process that asked, and how many seconds each lasts; `None` for what goes out to all."""
     wait: float = 0.0
     """Seconds until a lease may be free for who got none."""
+    contended: bool = False
+    """Whether calls wait for leases in vain. Then who has one and no use for it gives it back."""
     history: tuple[tuple[float, tuple[float, ...]], ...] = ()
     """For who is new: calls by class, and how many seconds ago they ended, the oldest first."""

@@ -16,6 +16,8 @@ __all__ = ["Record", "take_in"]
 
 _GRAINS = 20
 """Into how many pieces the history of a window is cut."""
+_PATIENCE = 2.0
+"""For how many seconds a lease that was asked for in vain counts as wanted."""
 _MEMORY = 60.0
 """For how many seconds a process counts as failing, and successes as recent, if the policy does not look at time."""
 
@@ -52,15 +54,27 @@ class Record:
     successes: int = 0
     leases: dict[str, float] = field(default_factory=dict[str, float])
     """Trials that are leased, and until when."""
+    refused: float = 0.0
+    """Until when it counts that somebody asked for more leases than were free."""
 
 
-def take_in(record: Record, report: Report, now: float) -> tuple[View, bool]:
-    """Take `report` in, unless it came before; return the answer, and whether there is something to tell all."""
-    version, terms = record.version, report.terms
+def take_in(record: Record, report: Report, seen: int, now: float) -> tuple[View, bool]:
+    """Take `report` in, if its number is beyond those `seen` of its process.
+
+    Returns the answer, and whether something was decided that all must be told.
+    """
+    version, digest = record.version, record.digest or report.terms.digest
+    peak = _apply(record, report, now) if report.number > seen else record.run
+    return _view(record, report, peak, now)._replace(digest=digest), record.version > version
+
+
+def _apply(record: Record, report: Report, now: float) -> int:
+    """Take `report` in; return the failures in a row at its first success."""
+    terms = report.terms
     if report.known and report.version > record.version:
         _restore(record, report, report.known, now)
     current = report.version in (UNKNOWN, record.version)
-    digest, record.digest = record.digest or terms.digest, terms.digest
+    record.digest = terms.digest
     _drop_old(record, terms, now)
     peak = record.run
     if current and record.state == "closed" and report.counts:
@@ -71,7 +85,7 @@ def take_in(record: Record, report: Report, now: float) -> tuple[View, bool]:
         _decide(record, report.process, report.decision, now)
     if report.wanted:
         _lease(record, report, terms, now)
-    return _view(record, report, peak, now)._replace(digest=digest), record.version > version
+    return peak
 
 
 # What happened
@@ -152,7 +166,7 @@ def _begin(record: Record, process: str, state: str, reason: str) -> None:
     record.state, record.reason = state, reason
     record.numbers, record.seconds, record.run = [], [], 0
     record.failing, record.history = {}, []
-    record.used, record.successes, record.leases = 0, 0, {}
+    record.used, record.successes, record.leases, record.refused = 0, 0, {}, 0.0
 
 
 def _set_times(record: Record, decision: Decision, now: float) -> None:
@@ -183,7 +197,10 @@ def _lease(record: Record, report: Report, terms: Terms, now: float) -> None:
         return
     for lease in [lease for lease, deadline in record.leases.items() if deadline <= now]:
         del record.leases[lease]
-    for index in range(min(_free(record, terms), report.wanted)):
+    free = _free(record, terms)
+    if free < report.wanted:
+        record.refused = now + _PATIENCE
+    for index in range(min(free, report.wanted)):
         record.leases[f"{report.process}/{report.number}.{index}"] = now + (terms.lease or record.length)
 
 
@@ -224,6 +241,7 @@ def _view(record: Record, report: Report, peak: int, now: float) -> View:
         failing=len(record.failing),
         leases=mine,
         wait=_wait(record, report.terms, now),
+        contended=now < record.refused,
         history=_history(record, now) if report.version == UNKNOWN else (),
     )
 

@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-import select
+import selectors
 import socket
 from collections.abc import Sequence
 from contextlib import suppress
 from importlib.resources import files
+from logging import getLogger
+from time import monotonic
 from typing import Any, cast
 
 import redis
 from redis.backoff import NoBackoff
 from redis.cluster import RedisCluster
-from redis.exceptions import NoScriptError
+from redis.exceptions import NoPermissionError, NoScriptError, ResponseError
 from redis.retry import Retry
 
 from .messages import Report, View
@@ -26,10 +28,13 @@ from .store import Store
 
 __all__ = ["RedisStore"]
 
+_logger = getLogger("circuitbreaker")
 _SCRIPT = files("circuitbreaker.stores").joinpath("circuit.lua").read_text(encoding="utf-8")
 _SHA = hashlib.sha1(_SCRIPT.encode(), usedforsecurity=False).hexdigest()
 _TIMEOUT = 1.0
 """Seconds that an exchange may take with a client that was made from a URL."""
+_SILENCE = 50.0
+"""After so many seconds without any news, the server is asked whether it is still there."""
 _GRACE = 0.05
 """How often to look for news, in seconds, where a socket cannot be waited for."""
 
@@ -85,6 +90,9 @@ class _RedisBackend:
         self._listener: Any = None
         self._pair: tuple[socket.socket, socket.socket] | None = None  # what `wake` sends, `listen` hears
         self._woken = False
+        self._deaf = False  # The client may not listen.
+        self._heard_at = 0.0
+        self._pinged = False
 
     # Exchanging
 
@@ -96,8 +104,10 @@ class _RedisBackend:
             again = self._run([reports[index] for index in missing])
             for index, answer in zip(missing, again, strict=True):
                 answers[index] = answer
-        if all(isinstance(answer, Exception) for answer in answers):
-            raise answers[0]
+        errors = [answer for answer in answers if isinstance(answer, Exception)]
+        outage = next((error for error in errors if type(error) is not ResponseError), None)
+        if outage is not None and len(errors) == len(answers):
+            raise outage  # Otherwise the server answers, and it is these records that cannot be used.
         return [answer if isinstance(answer, Exception) else _view(answer) for answer in answers]
 
     def _run(self, reports: Sequence[Report]) -> list[Any]:
@@ -114,28 +124,55 @@ class _RedisBackend:
     # Listening
 
     def listen(self, timeout: float) -> Sequence[View]:
-        listener = self._listener or self._subscribe()
-        if not self._woken and not _can_read(listener):
-            self._wait(listener, timeout)
-        self._woken = False
+        try:
+            if self._listener is None and not self._deaf:
+                self._subscribe()
+            if not self._woken and not self._can_read():
+                self._wait(timeout)
+            self._woken = False
+            return self._read()
+        except NoPermissionError:
+            self._deaf = True
+            self._stop_listening()
+            _logger.warning("decisions of other processes come late, for the channel %r is forbidden", self._channel)
+            return []
+        except BaseException:
+            self._stop_listening()
+            raise
+
+    def _subscribe(self) -> None:
+        self._listener = self._client.pubsub()
+        self._heard_at, self._pinged = monotonic(), False
+        self._listener.subscribe(self._channel)
+
+    def _can_read(self) -> bool:
+        return self._listener is not None and bool(self._listener.connection.can_read(timeout=0))
+
+    def _read(self) -> list[View]:
         news: list[View] = []
-        while _can_read(listener):
-            message = listener.get_message(ignore_subscribe_messages=True, timeout=0)
+        while self._can_read():
+            message = self._listener.get_message(timeout=0)
+            self._heard_at, self._pinged = monotonic(), False
             if message is not None and message["type"] == "message":
                 news.append(_view(message["data"]))
+        if self._listener is not None and monotonic() - self._heard_at > _SILENCE:
+            self._ping()
         return news
 
-    def _subscribe(self) -> Any:
-        listener = self._client.pubsub()
-        try:
-            listener.subscribe(self._channel)
-        except BaseException:
-            listener.close()
-            raise
-        self._listener = listener
-        return listener
+    def _ping(self) -> None:
+        """Ask a server that said nothing for long whether it is still there."""
+        if self._pinged:
+            raise TimeoutError(f"the server has said nothing for {_SILENCE:g} seconds, and did not answer a ping")
+        self._pinged = True
+        self._listener.ping()
 
-    def _wait(self, listener: Any, timeout: float) -> None:
+    def _stop_listening(self) -> None:
+        listener, self._listener = self._listener, None
+        if listener is not None:
+            with suppress(Exception):
+                listener.close()
+
+    def _wait(self, timeout: float) -> None:
         """Wait for the server or for `wake`."""
         if self._pair is None:
             self._pair = socket.socketpair()
@@ -144,9 +181,15 @@ class _RedisBackend:
             if self._woken:
                 return
         ear = self._pair[0]
-        server = getattr(listener.connection, "_sock", None)  # There is no public way to wait for two things.
-        sockets = [ear] if server is None else [ear, server]
-        select.select(sockets, [], [], min(timeout, _GRACE) if server is None else timeout)
+        with selectors.DefaultSelector() as selector:
+            selector.register(ear, selectors.EVENT_READ)
+            if self._listener is not None:
+                server = getattr(self._listener.connection, "_sock", None)  # It has no public way to wait for two.
+                if server is None:
+                    timeout = min(timeout, _GRACE)
+                else:
+                    selector.register(server, selectors.EVENT_READ)
+            selector.select(timeout)
         with suppress(BlockingIOError):
             while ear.recv(4096):
                 pass
@@ -164,19 +207,13 @@ class _RedisBackend:
         self._close_pair()
 
     def close(self) -> None:
-        if self._listener is not None:
-            self._listener.close()
-            self._listener = None
+        self._stop_listening()
         self._close_pair()
 
     def _close_pair(self) -> None:
         pair, self._pair = self._pair, None
         for each in pair or ():
             each.close()
-
-
-def _can_read(listener: Any) -> bool:
-    return bool(listener.connection.can_read(timeout=0))
 
 
 def _escaped(name: str) -> str:

@@ -153,6 +153,11 @@ class SharedWatch(SparseWatch):
         """The fleet's period began before this one: what others saw until now does not count here."""
         self._skip = True
 
+    def renew(self, period: Closed, pending: Counts | None) -> None:  # pragma: no cover - runs in forked children
+        """In a forked child: what was seen until now, the parent tells. It is no news when it is told."""
+        self._own.add_told(pending)
+        self._own.add_told(self.collect(period))
+
     # What others tell this process
 
     def learn(self, period: Closed, view: View, counts: Counts | None, now: float) -> str | None:
@@ -251,10 +256,14 @@ class _Own:
         self._clear()
         return counts
 
-    def acknowledge(self, period: Closed, counts: Counts | None, run: int) -> _Sums:
-        """What was told has arrived; `run` covers it. Return all that was told."""
+    def add_told(self, counts: Counts | None) -> None:
+        """Count `counts` as told."""
         if counts is not None:
             self._told.add(counts)
+
+    def acknowledge(self, period: Closed, counts: Counts | None, run: int) -> _Sums:
+        """What was told has arrived; `run` covers it. Return all that was told."""
+        self.add_told(counts)
         self._acknowledged, self._run = self._upto, run
         return self._told
 
@@ -281,8 +290,9 @@ class _Sums:
 
     def set(self, view: View, mine: _Sums) -> None:
         """From now on, all but `mine` of `view` was heard of."""
-        self.numbers = _less(view.numbers, mine.numbers)
-        self.seconds = _less(view.seconds, mine.seconds)
+        # Never less than nothing: a forked child may know of calls that its parent has not told yet.
+        self.numbers = tuple(max(0, each) for each in _less(view.numbers, mine.numbers))
+        self.seconds = tuple(max(0.0, each) for each in _less(view.seconds, mine.seconds))
 
 
 def _sum(one: tuple[float, ...], other: tuple[float, ...]) -> tuple[float, ...]:

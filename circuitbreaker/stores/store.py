@@ -153,6 +153,8 @@ class Store:
         """
         with self._lock:
             self._closed, thread = True, self._thread
+            if thread is None:
+                self.error = "it was closed"
         self._wake()
         if thread is not None and thread is not current_thread():
             thread.join(1.0)
@@ -219,7 +221,8 @@ class Store:
             return
         due = [link for link in list(self._due) if link.due <= now]
         for first in range(0, len(due), _AT_ONCE):
-            self._exchange(due[first : first + _AT_ONCE])
+            if now >= self._resting_until:
+                self._exchange(due[first : first + _AT_ONCE])
 
     def _exchange_all(self) -> None:
         with suppress(Exception):
@@ -257,15 +260,14 @@ class Store:
             self.error = f"{type(error).__name__}: {error}"
             _logger.error("a store cannot be reached; its circuits go on alone meanwhile: %s", self.error)
             self._tell(False, self.error)
+            for link in list(self._links):
+                link.look()
 
     def _recover(self) -> None:
         self._failures, self._resting_until = 0, -math.inf
         if self.error is not None:
             self.error = None
             _logger.warning("a store can be reached again")
-            for link in list(self._links):
-                if not link.new:
-                    self.poke(link, 0.0)
             self._tell(True, "")
 
     def _tell(self, reachable: bool, error: str) -> None:
