@@ -243,7 +243,7 @@ class Play:
         else:
             self._numbers[process] += 1
             known = last is not None and step["behind"] is not None
-            leases = [lease for lease, _ in (last.leases or ())] if last else []
+            leases = sorted(lease for lease, _ in (last.leases or ())) if last else []
             sent = Report(
                 name,
                 process,

@@ -6,9 +6,21 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 from typing import TYPE_CHECKING
 
-from circuitbreaker import CircuitBreaker, CircuitOpenError, FailureRate, KeyedBreakers, Metrics, StateChange, circuit
+from circuitbreaker import (
+    CircuitBreaker,
+    CircuitOpenError,
+    FailureRate,
+    KeyedBreakers,
+    Metrics,
+    Registry,
+    StateChange,
+    circuit,
+)
+from circuitbreaker.stores.memory import MemoryStore
+from circuitbreaker.stores.redis import RedisStore
 
 if TYPE_CHECKING:
+    from redis import Redis
     from typing_extensions import assert_type
 
 breaker = CircuitBreaker("typing", failure_threshold=3)
@@ -127,3 +139,12 @@ def listener(change: StateChange) -> None:
 
 def on_error(error: CircuitOpenError) -> float:
     return error.retry_after
+
+
+def shared(client: Redis) -> None:
+    store = RedisStore(client, interval=0.5, quorum=2)
+    CircuitBreaker("x", store=store)
+    Registry(store=RedisStore("redis://localhost"))
+    circuit(name="x", store=MemoryStore())(bare)
+    assert_type(store.sync(), bool)
+    CircuitBreaker("x", store="redis://localhost")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]

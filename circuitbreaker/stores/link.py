@@ -11,7 +11,7 @@ this process follows the other one.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from logging import getLogger
 from threading import Event
@@ -21,13 +21,15 @@ from weakref import ref
 from .._moments import utc
 from .._periods import Closed, HalfOpen, Open, Period, opened_by, total
 from .._rules import Rules
-from .._values import Value, show
+from .._values import show
 from ..engine import Engine, Transition
 from ..events import Hold, LastFailure
 from ..options import Settings
-from ..policies import AllOf, AnyOf, FailureRate, SlowCallRate, TripPolicy
-from .messages import UNKNOWN, Counts, Decision, Report, Terms, View
-from .shared import LeasedHalfOpen, SharedRules, SharedWatch
+from .leases import Leases
+from .messages import UNKNOWN, Counts, Decision, Report, View
+from .shared import LeasedHalfOpen, SharedRules
+from .terms import bounds, terms
+from .watch import SharedWatch
 
 if TYPE_CHECKING:
     from .._circuit import Circuit
@@ -38,9 +40,6 @@ __all__ = ["Link"]
 _logger = getLogger("circuitbreaker")
 _SAFETY = 5
 """While a circuit is open, half-open or held, so many intervals pass before it is looked at without an occasion."""
-_STRIKES = 4
-"""So many unanswered requests for a trial, each half a second after the last, and the circuit goes on alone."""
-_STRIKE = 0.5
 _MEMORY = 60.0
 """Counts that could not be told for so many seconds are forgotten, if the policy does not look at time."""
 
@@ -79,32 +78,12 @@ class Link:
         self._forget_trials()
 
     def _forget_trials(self) -> None:
-        self._leases: dict[str, float] = {}  # not used yet, and until when they last
-        self._leased_at = -math.inf
-        self._met: set[str] = set()  # all that were ever leased here in this half-open period
-        self._succeeded: list[str] = []
-        self._returned: list[str] = []
-        self._waiting = 0
-        self._interested = False
-        self._strikes = 0
-        self._strike_at = -math.inf
-        self._ask_at = -math.inf  # before this it is no use to ask for a trial
-        self._remind_at = -math.inf  # ... unless a call came since the last time
+        self.leases = Leases(_SAFETY * self.interval, self.soon)
 
     def rules(self, rules: Rules, settings: Settings) -> SharedRules:
         """The rules for the engine."""
-        self.bounds = tuple(sorted(_bounds(settings.trip)))
-        span, calls = _reach(settings.trip)
-        self._terms = Terms(
-            settings.half_open_max_attempts,
-            settings.success_threshold,
-            settings.half_open_timeout,
-            self.quorum,
-            span,
-            calls,
-            self._store.expire,
-            _digest(settings),
-        )
+        self.bounds = bounds(settings.trip)
+        self._terms = terms(settings, self.quorum, self._store.expire)
         self._rules = rules
         return SharedRules(rules, self)
 
@@ -139,39 +118,12 @@ class Link:
 
     def want(self, now: float) -> None:
         """A call is waiting to go."""
-        self._waiting += 1
-        self._interested = True
-        if now - self._strike_at >= _STRIKE:
-            self._strikes += 1
-            self._strike_at = now
-        self.poke(max(0.0, self._ask_at - now))
-
-    def take_lease(self, now: float) -> tuple[str, float] | None:
-        """A lease that lasts, if there is one."""
-        while self._leases:
-            lease, deadline = self._leases.popitem()
-            if deadline > now:
-                return lease, deadline
-        return None
-
-    def wait(self, now: float) -> float:
-        """Seconds until a trial can be admitted, as far as is known."""
-        return 0.0 if self._leases else max(self.soon, self._ask_at - now)
-
-    def tell_of_success(self, lease: str) -> None:
-        """A trial succeeded."""
-        self._succeeded.append(lease)
-        self.poke(0.0)
-
-    def give_back(self, lease: str) -> None:
-        """A trial ended without a verdict."""
-        self._returned.append(lease)
-        self.poke(0.0)
+        self.poke(self.leases.want(now))
 
     def is_alone(self) -> bool:
         """Whether to decide here, for the store cannot be reached or does not answer, or the fleet did not agree."""
         failed = self._store.error is not None or self._error is not None
-        return failed or self._strikes >= _STRIKES or self._own is not None
+        return failed or self.leases.in_vain or self._own is not None
 
     @property
     def status(self) -> str:
@@ -195,8 +147,9 @@ class Link:
         else:
             counts = self._counts()
             decision = self._decision(circuit, now, self._ordered)
-            wanted = self._wanted(period, now)
-            if counts or decision or wanted or self._succeeded or self._returned or self._known is None:
+            wanted = 0 if isinstance(period, Closed) else self.leases.wish(now, self._terms.attempts)
+            told = self.leases.succeeded or self.leases.returned
+            if counts or decision or wanted or told or self._known is None:
                 self._report(counts, decision, wanted, now)
             elif self._looks or self._calls != _calls(circuit.engine):
                 self._report(None, None, 0, now)  # Calls come: does the fleet still say what is known here?
@@ -221,13 +174,12 @@ class Link:
             counts,
             decision,
             self._restorable(now),
-            tuple(self._succeeded),
-            tuple(self._returned),
+            *self.leases.tell(),
             wanted,
         )
         self._counted_at = now
         self._answered, self._waiters = self._waiters, []
-        self._succeeded, self._returned, self._ordered, self._waiting = [], [], False, 0
+        self._ordered = False
 
     def _repeat(self, pending: Report, circuit: Circuit, now: float) -> None:
         """Say it again, and nothing new: if it did arrive the first time, nobody would hear that."""
@@ -289,25 +241,15 @@ class Link:
         left = known.left - (now - self._known_at)
         return Decision(known.state, known.hold, False, known.reason, known.length, left, known.round, known.failure)
 
-    def _wanted(self, period: Period, now: float) -> int:
-        """How many trials to ask for."""
-        if isinstance(period, Closed) or not self._interested:
-            return 0
-        if now < (self._ask_at if self._waiting else self._remind_at):
-            return 0
-        if any(deadline > now for deadline in self._leases.values()):
-            return 0
-        return min(max(1, self._waiting), self._terms.attempts)
-
     def _schedule(self, now: float) -> None:
         """While the circuit is not closed, look again some time, and when there may be a trial to be had."""
         if self._known is None or (self._known.state == "closed" and not self._known.hold and self._own is None):
             return
         self.poke(_SAFETY * self.interval)
-        if self._leases:
+        if self.leases.idle:
             self._looks = True  # Perhaps others wait for what nobody uses here.
-        elif self._interested:
-            self.poke(max(self.soon, (self._ask_at if self._waiting else self._remind_at) - now))
+        if (within := self.leases.look_in(now)) is not None:
+            self.poke(within)
 
     # What is answered
 
@@ -386,7 +328,7 @@ class Link:
         if circuit is None or report is None:
             return None
         self._pending = None
-        self._strikes = 0
+        self.leases.answered()
         if self._known is not None and view.version < self._known.version:
             return None  # overtaken by what everybody was told
         decision, change = report.decision, None
@@ -480,20 +422,11 @@ class Link:
 
     def _take_leases(self, circuit: Circuit, view: View, report: Report, now: float) -> None:
         period = circuit.engine.period
-        if view.state == "half_open" and isinstance(period, LeasedHalfOpen) and view.leases is not None:
-            period.successes = view.successes + len(self._succeeded)
-            for lease, left in view.leases:
-                if lease not in self._met:
-                    self._met.add(lease)
-                    self._leases[lease] = self._asked_at + left
-                    self._leased_at = now
-        if view.contended and now - self._leased_at > _SAFETY * self.interval:
-            self._returned.extend(self._leases)  # No call came for them, and elsewhere calls wait.
-            self._leases.clear()
-        if report.wanted and not self._leases:
-            pause = _SAFETY * self.interval
-            self._ask_at = now + max(self.soon, min(view.wait, max(view.left, pause)))
-            self._remind_at = now + max(pause, view.wait)
+        if isinstance(period, LeasedHalfOpen) and period is self._followed:
+            period.successes = view.successes + len(self.leases.succeeded)
+            self.leases.take_in(view, report.wanted, self._asked_at, now)
+        elif view.state == "open":
+            self.leases.take_in(view, report.wanted, self._asked_at, now)
 
     def renew(self, process: str) -> None:  # pragma: no cover - runs in forked children, where nothing collects
         """In a forked child: it is another process. What the parent saw and was leased, the parent tells and uses."""
@@ -529,37 +462,3 @@ def _last_failure(view: View, wall: float) -> LastFailure | None:
         return None
     kind, text, ago = view.failure
     return LastFailure(kind, text, utc(wall - ago))
-
-
-def _parts(policy: TripPolicy) -> Iterator[TripPolicy]:
-    """The policies that `policy` is made of."""
-    if isinstance(policy, AnyOf | AllOf):
-        for each in policy.policies:
-            yield from _parts(each)
-    else:
-        yield policy
-
-
-def _bounds(policy: TripPolicy) -> set[float]:
-    return {each.slower_than for each in _parts(policy) if isinstance(each, SlowCallRate)}
-
-
-def _reach(policy: TripPolicy) -> tuple[float, int]:
-    """How far back it looks, in seconds and in calls."""
-    rates = [each for each in _parts(policy) if isinstance(each, FailureRate | SlowCallRate)]
-    return max((each.seconds or 0.0 for each in rates), default=0.0), max(
-        (each.calls or 0 for each in rates), default=0
-    )
-
-
-def _digest(settings: Settings) -> str:
-    """What tells configurations apart that mean different things to the fleet."""
-    trip = " ".join(
-        repr(each) if isinstance(each, Value) else type(each).__qualname__ for each in _parts(settings.trip)
-    )
-    timeout = settings.reset_timeout
-    shown = (
-        repr(timeout) if isinstance(timeout, Value) else getattr(timeout, "__qualname__", type(timeout).__qualname__)
-    )
-    numbers = (settings.success_threshold, settings.half_open_max_attempts, settings.half_open_timeout)
-    return f"{trip}; {shown}; {numbers}"

@@ -104,7 +104,7 @@ class Store:
         self.expire: int = math.ceil(at_least("expire", expire, 1))
         self.error: str | None = None
         """Why the backend cannot be reached; `None` if it can, as far as is known."""
-        self._links: weakref.WeakSet[Link] = weakref.WeakSet()
+        self._links: weakref.WeakValueDictionary[str, Link] = weakref.WeakValueDictionary()
         self._numbers = count(1)
         self._lock = RLock()  # around the start of the thread, and nothing else
         self._closed = False
@@ -124,8 +124,12 @@ class Store:
     def attach(self, circuit: Circuit) -> Link:
         """Begin to share `circuit`. Nothing is sent before its first call."""
         link = Link(circuit, self, f"{self._process}:{next(self._numbers)}")
-        self._links.add(link)
+        self._links[link.process] = link
         return link
+
+    def _alive(self) -> list[Link]:
+        found = [reference() for reference in self._links.valuerefs()]  # all at once: others come and go meanwhile
+        return [link for link in found if link is not None]
 
     def poke(self, link: Link, within: float) -> None:
         """Have `link` report within so many seconds. Never blocks, but to start the thread."""
@@ -142,7 +146,7 @@ class Store:
     def sync(self, timeout: float = 5.0) -> bool:
         """Wait until all that happened so far was exchanged; whether it was, within `timeout` seconds."""
         timeout = seconds("timeout", timeout)
-        done = [link.when_exchanged() for link in list(self._links)]
+        done = [link.when_exchanged() for link in self._alive()]
         return all(each.wait(timeout) for each in done)
 
     def close(self) -> None:
@@ -209,7 +213,7 @@ class Store:
         if not news:
             return
         links: dict[str, list[Link]] = {}
-        for link in list(self._links):
+        for link in self._alive():
             links.setdefault(link.name, []).append(link)
         for view in news:
             for link in links.get(view.name, ()):
@@ -226,7 +230,7 @@ class Store:
 
     def _exchange_all(self) -> None:
         with suppress(Exception):
-            self._exchange([link for link in list(self._links) if not link.new])
+            self._exchange([link for link in self._alive() if not link.new])
 
     def _exchange(self, links: list[Link]) -> None:
         reports: list[tuple[Link, Report]] = []
@@ -260,7 +264,7 @@ class Store:
             self.error = f"{type(error).__name__}: {error}"
             _logger.error("a store cannot be reached; its circuits go on alone meanwhile: %s", self.error)
             self._tell(False, self.error)
-            for link in list(self._links):
+            for link in self._alive():
                 link.look()
 
     def _recover(self) -> None:
@@ -269,9 +273,11 @@ class Store:
             self.error = None
             _logger.warning("a store can be reached again")
             self._tell(True, "")
+            for link in self._alive():
+                link.look()  # once more, for what was told to all before this process listened again
 
     def _tell(self, reachable: bool, error: str) -> None:
-        for link in list(self._links):
+        for link in self._alive():
             link.tell_of_store(reachable, error)
 
     def _renew(self) -> None:  # pragma: no cover - runs in forked children, where nothing collects
@@ -279,8 +285,11 @@ class Store:
         self._lock = RLock()
         self._begin_life()
         self.backend.renew()
-        for link in list(self._links):
+        alive = self._alive()
+        self._links = weakref.WeakValueDictionary()
+        for link in alive:
             link.renew(f"{self._process}:{next(self._numbers)}")
+            self._links[link.process] = link
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}, {self.error or 'connected'}>"
