@@ -4,6 +4,7 @@
   instructions  the rows whose cost is all in instructions, counted by callgrind
   breakdown     what the cost of one row is made of, by function, line and bytecode
   peers         the same operations through other libraries, each in an environment of its own
+  fleet         what it costs to share a circuit, and how fast the fleet learns, tries and heals; needs a server
   size          the core's source, minified and compressed, beside the peers'
   gate          compares the ratios of instructions with the committed bounds; fails beyond 10 %
 
@@ -15,7 +16,7 @@ from __future__ import annotations
 import argparse
 import platform
 
-from . import gate, table
+from . import fleet, gate, table
 from .breakdown import breakdown
 from .footprint import bytes_each, seconds_to_import
 from .instructions import COUNTED, of_rows
@@ -84,6 +85,7 @@ COMMANDS = {
     "instructions": by_instructions,
     "breakdown": by_function,
     "peers": lambda arguments: compare(arguments.instructions, arguments.quick),
+    "fleet": lambda arguments: fleet.measure(arguments.quick),
     "size": lambda arguments: sizes(),
     "gate": lambda arguments: gate.write() if arguments.write else gate.check(),
 }

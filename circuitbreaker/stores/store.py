@@ -42,7 +42,7 @@ def _now(read: Callable[[], float] = monotonic) -> float:
 
 _LONG = 60.0
 """Nothing waits for longer than this many seconds."""
-_LONGEST_PAUSE = 5.0
+_LONGEST_PAUSE = 2.0
 """A store that cannot be reached is tried again at least so often, in seconds."""
 _AT_ONCE = 500
 """So many reports make one exchange."""
@@ -118,6 +118,7 @@ class Store:
         self._due: dict[Link, None] = {}  # links that have something to say, some time
         self._asleep_until = -math.inf
         self._woken = Event()
+        self._begins = True
         self._failures = 0
         self._resting_until = -math.inf
 
@@ -181,6 +182,10 @@ class Store:
     def step(self) -> bool:
         """Listen, and exchange what is due; whether there will be more to do. The thread does nothing else."""
         try:
+            if self._begins:  # The first call waits for nobody, but the next shall know: ask before listening.
+                self._begins = False
+                self._exchange_due()
+                self._look()  # again soon, for what was decided before this process listens
             self._listen()
             self._exchange_due()
         except Exception:
@@ -264,8 +269,7 @@ class Store:
             self.error = f"{type(error).__name__}: {error}"
             _logger.error("a store cannot be reached; its circuits go on alone meanwhile: %s", self.error)
             self._tell(False, self.error)
-            for link in self._alive():
-                link.look()
+            self._look()
 
     def _recover(self) -> None:
         self._failures, self._resting_until = 0, -math.inf
@@ -273,8 +277,11 @@ class Store:
             self.error = None
             _logger.warning("a store can be reached again")
             self._tell(True, "")
-            for link in self._alive():
-                link.look()  # once more, for what was told to all before this process listened again
+            self._look()  # once more, for what was told to all before this process listens again
+
+    def _look(self) -> None:
+        for link in self._alive():
+            link.look()
 
     def _tell(self, reachable: bool, error: str) -> None:
         for link in self._alive():

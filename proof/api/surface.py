@@ -19,13 +19,21 @@ _TOLD_IN_FULL = {"__init__", "__call__"}
 _LEFT_OUT = {*dir(object), "__slots__", "__del__"} - _TOLD_IN_FULL
 
 
+_ROOMS = ["", "stores", "stores.memory", "stores.redis"]
+"""The modules that users import from."""
+
+
 def facts(package: str, root: Path) -> list[str]:
     """One line for each, in the order of the alphabet."""
-    module = griffe.load(package, search_paths=[root])
-    assert isinstance(module, griffe.Module)
+    whole = griffe.load(package, search_paths=[root])
     found: set[str] = set()
-    for name in module.exports or ():
-        found |= set(_of(str(name), module.modules_collection[module.imports[str(name)]]))
+    for room in _ROOMS:
+        module = whole[room] if room else whole
+        assert isinstance(module, griffe.Module)
+        for export in module.exports or ():
+            name = str(export)
+            thing = module.modules_collection[module.imports.get(name, f"{module.path}.{name}")]
+            found |= set(_of(f"{room}.{name}" if room else name, thing))
     return sorted(found)
 
 
