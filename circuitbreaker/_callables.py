@@ -12,6 +12,7 @@ __all__ = ["Kind", "any_callable", "is_awaitable", "kind_of", "plain_callable"]
 
 # inspect.CO_GENERATOR, CO_COROUTINE, CO_ITERABLE_COROUTINE (by types.coroutine) and CO_ASYNC_GENERATOR
 _GENERATOR, _COROUTINE, _ITERABLE_COROUTINE, _ASYNC_GENERATOR = 0x20, 0x80, 0x100, 0x200
+_AROUND_ANOTHER = (partial, MethodType)
 
 
 class Kind(Enum):
@@ -25,9 +26,8 @@ class Kind(Enum):
 
 def kind_of(function: Callable[..., Any]) -> Kind:
     """The kind of `function`, looking into partials, bound methods and objects with `__call__`."""
-    while isinstance(function, partial):
-        function = function.func
-    function = function.__func__ if isinstance(function, MethodType) else function
+    while isinstance(function, _AROUND_ANOTHER):
+        function = function.func if isinstance(function, partial) else function.__func__
     if hasattr(function, "_is_coroutine_marker"):  # perhaps by inspect.markcoroutinefunction
         from inspect import iscoroutinefunction
 

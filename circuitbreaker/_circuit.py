@@ -8,6 +8,7 @@ without a permit, and settles by `settle_joined`.
 from __future__ import annotations
 
 import math
+import os
 import time
 from collections.abc import Callable
 from datetime import datetime
@@ -65,10 +66,12 @@ class Circuit:
         "outcomes",
         "run",
         "serial",
+        "source",
     )
 
     def __init__(self, name: str, settings: Settings) -> None:
         self.name: str = name
+        self.source: int = _new_source()
         # The module itself in place of SystemClock, which would only ask it, by name as it must (E10): 25 ns a call.
         self.clock: Clock = time if type(settings.clock) is SystemClock else settings.clock
         self.outcomes: Outcomes = settings.outcomes
@@ -151,10 +154,10 @@ class Circuit:
         period, retry_after, hold = refusal
         opened = period if type(period) is Open else opened_by(period)
         if opened is None:
-            return CircuitOpenError(self.name, period.state, retry_after, "", None, None, hold, id(self))
+            return CircuitOpenError(self.name, period.state, retry_after, "", None, None, hold, self.source)
         since = opened.moment or self.opened_at(opened)
         return CircuitOpenError(
-            self.name, period.state, retry_after, opened.reason, since, opened.last_failure, hold, id(self)
+            self.name, period.state, retry_after, opened.reason, since, opened.last_failure, hold, self.source
         )
 
     # How a call ends
@@ -168,7 +171,8 @@ class Circuit:
             if result is NO_RESULT or self.outcomes.is_failure_result is None:
                 return Verdict.SUCCESS
             return self.run("is_failure_result", Verdict.FAILURE, self.outcomes.of_result, result)
-        if isinstance(error, CircuitOpenError) and error.source == id(self):
+        # The user's own errors may lie about their class, and subclasses need not have called __init__.
+        if issubclass(type(error), CircuitOpenError) and vars(error).get("source") == self.source:
             return Verdict.IGNORED
         return self.run("is_failure or ignore", Verdict.FAILURE, self.outcomes.of_error, error)
 
@@ -252,7 +256,7 @@ class Circuit:
     def _sum_up(self, error: BaseException | None, result: object) -> LastFailure:
         at = utc(self.clock.time())
         if error is not None:
-            return LastFailure(type(error).__name__, _shorten(self.run("error", "", str, error)), at)
+            return LastFailure(_name_of(type(error)), _shorten(self.run("error", "", str, error)), at)
         text = "" if result is NO_RESULT else self.run("result", "", repr, result)
         return LastFailure("failure" if result is NO_RESULT else "result", _shorten(text), at)
 
@@ -286,10 +290,12 @@ class Circuit:
     def listen(self, event: EventName, listener: Listener, token: object) -> None:
         """Let `listener` hear of `event` until `unlisten(token)`."""
         self.serial.run(self._apply_listen, self.listeners.add, event, listener, token)
+        self.tell_the_rest()
 
     def unlisten(self, token: object) -> None:
         """Undo `listen(..., token)`."""
         self.serial.run(self._apply_listen, self.listeners.remove, token)
+        self.tell_the_rest()
 
     def _apply_listen(self, change: Callable[..., None], *args: object) -> None:
         change(*args)
@@ -316,8 +322,11 @@ class Circuit:
 
     def _renew(self) -> None:  # pragma: no cover - runs in forked children, where nothing collects
         """In a forked child: nobody here holds the lock, whatever the parent's threads were doing (E9)."""
+        if not self.serial.inside:  # A thread of the parent may have been, and is not here to go on.
+            self.engine.renew()
         self.serial.renew()
         self.listeners.renew()
+        self.source = _new_source()  # From now on they are two circuits.
 
     # What can be read of it
 
@@ -354,7 +363,9 @@ class Circuit:
 
     def summary(self) -> str:
         """State, hold, and what matters in that state, for a `repr`."""
-        return self.serial.run_now(self._summary, self.clock.monotonic())
+        summary = self.serial.run_now(self._summary, self.clock.monotonic())
+        self.tell_the_rest()
+        return summary
 
     def _summary(self, now: float) -> str:
         period, hold, run = self.engine.period, self.engine.hold, self.engine.failure_run
@@ -377,6 +388,15 @@ class Circuit:
         if opened.moment is None:
             opened.moment = moment(self.clock, opened.since)
         return opened.moment
+
+
+def _new_source() -> int:
+    """What tells a circuit from all others: an address does only as long as it lives, and in one process."""
+    return int.from_bytes(os.urandom(7), "big")  # An int of 8 bytes is larger by half.
+
+
+_name_of: Callable[[type], str] = type.__dict__["__name__"].__get__
+"""A type's `__name__`, whatever a metaclass of the user's makes of that."""
 
 
 def _shorten(text: str, most: int = 200) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from threading import get_ident
+from threading import local
 from typing import Any, TypeVar
 
 __all__ = ["OwnCode"]
@@ -32,7 +32,7 @@ class OwnCode:
         except KeyboardInterrupt:
             raise
         except BaseException as error:
-            if get_ident() not in _logging:
+            if not _this_thread.is_logging:
                 self.raised.append((what, error))
             return default
 
@@ -43,17 +43,20 @@ class OwnCode:
                 _log(self._name, *self.raised.pop(0))
 
 
-_logging: list[int] = []
-"""The threads that are logging. What a logging handler's use of a breaker raises is not logged, or it might go on."""
+class _ThisThread(local):  # not a list of threads, which a forked child would inherit (E9)
+    is_logging = 0
+    """How many times over. What a logging handler's use of a breaker raises is not logged, or it might go on."""
+
+
+_this_thread = _ThisThread()
 
 
 def _log(name: str, what: str, error: BaseException) -> None:
-    me = get_ident()
+    _this_thread.is_logging += 1
     try:
-        _logging.append(me)
         with suppress(Exception):  # of a logging handler, or at shutdown of the import: not the caller's either (E4)
             from logging import getLogger  # Most programs have imported it, and the others need not pay for it.
 
             getLogger("circuitbreaker").error("circuit %r: its %s raised", name, what, exc_info=error)
     finally:
-        _logging.remove(me)
+        _this_thread.is_logging -= 1

@@ -67,7 +67,11 @@ class Closed:
     def fail(self, now: float, duration: float) -> str | None:
         """Take one failure in; return why to open, if so."""
         self.failures += 1
-        number = next(self.tally)
+        try:
+            number = next(self.tally)
+        except RecursionError:  # pragma: no cover - Python 3.10 counts calls of C too: no number was taken
+            self.failures -= 1
+            raise
         self._run = self._run + 1 if number == self._run_end + 1 else 1
         self._run_end = number
         return self.see(Outcome(number, now, True, self._run, duration))

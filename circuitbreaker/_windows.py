@@ -122,7 +122,8 @@ class LastSeconds:
         self._count(number, at, self._latest)
 
     def _count(self, number: int, at: float, before: int) -> None:
-        if not self._slots or at >= self._slots[-1].start + self._grain:
+        # Beside a large reading of the clock a tiny grain is nothing, but one moment has one slot all the same.
+        if not self._slots or self._slots[-1].start < at >= self._slots[-1].start + self._grain:
             self._slots.append(_Slot(at, before))
         self._latest = max(self._latest, number)
 

@@ -48,8 +48,9 @@ class KeyedBreakers(Mapping[Hashable, CircuitBreaker]):
             use = self._uses.get(key)
             if use is not None:
                 return use
-            use = self._uses[key] = _Use(self._make(key), next(self._ticks))
-            dropped = self._shrink()
+            made = _Use(self._make(key), next(self._ticks))
+            use = self._uses.setdefault(key, made)  # A signal handler of this thread may have been faster.
+            dropped = self._shrink() if use is made else [made.breaker]
         for breaker in dropped:  # without the lock: a policy may be looking into this mapping
             self._drop(breaker)
         return use
@@ -57,13 +58,13 @@ class KeyedBreakers(Mapping[Hashable, CircuitBreaker]):
     def _shrink(self) -> list[CircuitBreaker]:
         """Take out what is too much, the newest excepted."""
         dropped: list[CircuitBreaker] = []
-        excess = len(self._uses) - self.maxsize
-        for key in self._by_age()[:-1] if excess > 0 else ():
-            use = self._uses.get(key)
-            if use is not None and use.idle:  # None if the key's hash or equality has changed: so it stays
-                dropped.append(self._uses.pop(key).breaker)
-            if len(dropped) == excess:
+        for key in self._by_age()[:-1] if len(self._uses) > self.maxsize else ():
+            if len(self._uses) <= self.maxsize:
                 break
+            use = self._uses.get(key)
+            # There is none if the key's hash or equality has changed: so it stays; or if a signal handler took it out.
+            if use is not None and use.idle and self._uses.pop(key, None) is not None:
+                dropped.append(use.breaker)
         return dropped
 
     def _by_age(self) -> list[Hashable]:

@@ -68,8 +68,13 @@ Run = Callable[..., Any]
 
 
 def begin(policy: TripPolicy, run: Run) -> SparseWatch:
-    """A watch of `policy`. The user's own policies are shown every outcome, and run by `run`."""
-    return policy._begin(run) if isinstance(policy, _BuiltIn) else _OwnWatch(policy, run)
+    """A watch of `policy`. The user's own policies are shown every outcome, and run by `run`.
+
+    A built-in one with a `watch()` of the user's is the user's own.
+    """
+    if isinstance(policy, _BuiltIn) and type(policy).watch is _BuiltIn.watch:
+        return policy._begin(run)
+    return _OwnWatch(policy, run)
 
 
 class _OwnWatch(SparseWatch):
@@ -89,7 +94,7 @@ class _OwnWatch(SparseWatch):
 
     def _ask_own(self, outcome: Outcome) -> str | None:
         reason = self._see(outcome)
-        return str(reason) if reason else None
+        return str.__str__(str(reason)) if reason else None  # A subclass might hold anything.
 
 
 def _begin_own(policy: TripPolicy) -> Callable[[Outcome], str | None]:

@@ -56,12 +56,12 @@ class Registry:
 
         If there is one with other options: a `ValueError` that shows the difference.
         """
-        from .breaker import CircuitBreaker  # which finds its registry here
-
         with self._lock:
             found = self._breakers.get(name)
             if found is None:
-                found = CircuitBreaker(name, registry=self, **options)
+                found = self._make(name, options)
+                if found is None:
+                    return self.get_or_create(name, **options)
             elif differences := Settings(merged(self.defaults, options)).differences(found._settings):
                 raise ValueError(f"the name {name!r} is taken by a breaker with other options: {differences}")
             self._held[name] = found
@@ -114,13 +114,15 @@ class Registry:
         """Let `breaker` be found here; a `ValueError` if a living one has its name."""
         with self._lock:
             taken = self._breakers.get(breaker.name)  # looked up once: another thread may drop it at any moment
-            if taken is not None:
-                raise ValueError(
-                    f"name {breaker.name!r} is taken by {taken!r}; use get_breaker(), get_or_create(), or registry=None"
-                )
-            for entry in self._listeners:  # before it can be found, so that nobody can be inside it
-                breaker._circuit.listen(*entry)
-            self._breakers[breaker.name] = breaker
+            if taken is None:
+                for entry in self._listeners:  # before it can be found, so that nobody can be inside it
+                    breaker._circuit.listen(*entry)
+                taken = self._breakers.setdefault(breaker.name, breaker)  # A signal handler may have been faster.
+                if taken is breaker:
+                    return
+        raise ValueError(
+            f"name {breaker.name!r} is taken by {taken!r}; use get_breaker(), get_or_create(), or registry=None"
+        )
 
     def discard(self, breaker: CircuitBreaker) -> None:
         """Let `breaker` be found and heard of here no longer, and its name be free."""
@@ -135,12 +137,21 @@ class Registry:
 
     def _create(self, name: str, options: Options) -> CircuitBreaker:
         """A breaker called `name`, with a number behind it if that is taken; not held."""
-        from .breaker import CircuitBreaker
-
         with self._lock:
             names = chain([name], (f"{name}#{number}" for number in count(2)))
-            unused = next(each for each in names if each not in self._breakers)
-            return CircuitBreaker(unused, registry=self, **options)
+            made = (self._make(each, options) for each in names if each not in self._breakers)
+            return next(breaker for breaker in made if breaker is not None)
+
+    def _make(self, name: str, options: Options) -> CircuitBreaker | None:
+        """A new breaker called `name`; `None` if a signal handler of this thread was faster."""
+        from .breaker import CircuitBreaker  # which finds its registry here
+
+        breaker = CircuitBreaker(name, registry=None, **merged(self.defaults, options))
+        try:
+            self.add(breaker)
+        except ValueError:
+            return None
+        return breaker
 
     def _renew(self) -> None:  # pragma: no cover - runs in forked children, where nothing collects
         """In a forked child: nobody here holds the lock (E9)."""

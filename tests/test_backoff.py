@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import random
+import sys
 import time
 from collections.abc import Callable
 from datetime import timedelta
@@ -42,7 +44,7 @@ def test_a_maximum_may_be_as_low_as_the_initial_time() -> None:
 
 
 @pytest.mark.parametrize("number", [10_000, 10**9])
-@pytest.mark.parametrize("factor", [1.0, 1.0001, 2.0, 1e308])
+@pytest.mark.parametrize("factor", [1.0, 1.0001, 2.0, 1e308, sys.float_info.max])
 def test_it_does_not_overflow(number: int, factor: float) -> None:
     strategy = ExponentialBackoff(1, factor=factor, maximum=600)
     assert strategy(opening(number)) == (1 if factor == 1 else pytest.approx(600, rel=1))
@@ -231,6 +233,7 @@ async def coroutine_function(told_of: Opening) -> float:
     [
         (lambda: ExponentialBackoff(0), ValueError, "initial must be more than 0 seconds and finite, got 0"),
         (lambda: ExponentialBackoff(1, factor=0.5), ValueError, "factor must be at least 1 and finite, got 0.5"),
+        (lambda: ExponentialBackoff(1, factor=math.inf), ValueError, "factor must be at least 1 and finite, got inf"),
         (lambda: ExponentialBackoff(1, factor="2"), TypeError, "factor must be a number, got '2'"),
         (lambda: ExponentialBackoff(1, maximum=0.5), ValueError, "maximum must be at least initial, 1: got 0.5"),
         (lambda: ExponentialBackoff(1, maximum=0), ValueError, "maximum must be more than 0 seconds and finite, got 0"),

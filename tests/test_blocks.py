@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from circuitbreaker import CircuitBreaker, CircuitOpenError, CircuitState, ManualClock
+from circuitbreaker import CallIgnored, CircuitBreaker, CircuitOpenError, CircuitState, ManualClock
 from circuitbreaker._blocks import Blocks
 from circuitbreaker._periods import Closed
 from circuitbreaker._windows import SparseWatch
@@ -47,9 +47,10 @@ def test_blocks_may_be_nested_and_entered_again(breaker: CircuitBreaker) -> None
     assert (metrics.total_successes, metrics.total_failures) == (4, 2)
 
 
-def test_the_block_gives_the_breaker(breaker: CircuitBreaker) -> None:
-    with breaker as same:
-        assert same is breaker
+def test_every_block_gives_the_breaker(breaker: CircuitBreaker) -> None:
+    for _ in range(2):
+        with breaker as same:
+            assert same is breaker
 
 
 def test_nested_trials_settle_each_its_own(breaker: CircuitBreaker, clock: ManualClock) -> None:
@@ -257,6 +258,21 @@ def test_an_exit_by_hand_that_may_be_anothers_settles_no_trial(breaker: CircuitB
     assert breaker.metrics().total_ignored == 1
     next(trial, None)
     assert breaker.state is CircuitState.CLOSED
+
+
+def test_an_exit_by_hand_that_may_be_anothers_is_told_of_as_ignored(
+    breaker: CircuitBreaker, clock: ManualClock
+) -> None:
+    """W4"""
+    half_open(breaker, clock)
+    heard: list[CallIgnored] = []
+    breaker.on("ignored", heard.append)
+    trial = block(breaker)
+    next(trial)
+    enter(breaker)
+    leave(breaker)
+    assert heard == [CallIgnored("unnamed", 0.0, None)]
+    next(trial, None)
 
 
 def test_an_exit_by_hand_is_a_late_one_before_it_is_a_trials(breaker: CircuitBreaker, clock: ManualClock) -> None:
@@ -534,8 +550,8 @@ async def test_a_permit_is_a_context_manager_too() -> None:
         permit.failure()
     with pytest.raises(Boom), breaker.acquire():
         raise Boom
-    async with breaker.acquire():
-        pass
+    async with breaker.acquire() as permit:
+        permit.success()
     with pytest.raises(LookupError):
         async with breaker.acquire():
             raise LookupError

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from circuitbreaker import CircuitBreaker, CircuitState, ManualClock, Outcome, StateChange
+from circuitbreaker import CircuitBreaker, CircuitOpenError, CircuitState, ManualClock, Outcome, StateChange
 
 from .support import Boom, attempt, fail, in_threads, succeed, trip
 
@@ -158,3 +158,22 @@ def test_the_users_own_exception_reaches_the_caller_untouched(threshold: int) ->
     assert original.__cause__ is cause
     assert original.__context__ is None
     assert caught.traceback[-1].name == "work"
+
+
+def test_a_refusal_of_a_class_of_ones_own_reaches_the_caller_untouched() -> None:
+    """C3: though its `__init__` is not that of its base, and it knows of no circuit."""
+
+    class Down(CircuitOpenError):
+        def __init__(self, text: str) -> None:
+            Exception.__init__(self, text)
+
+    breaker = CircuitBreaker(failure_threshold=1)
+    original = Down("for repairs")
+
+    def work() -> None:
+        raise original
+
+    with pytest.raises(Down) as caught:
+        breaker(work)()
+    assert caught.value is original
+    assert breaker.state is CircuitState.OPEN

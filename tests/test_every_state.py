@@ -34,6 +34,7 @@ from circuitbreaker import (
     Permit,
     Registry,
     StateChange,
+    SystemClock,
     circuit,
 )
 from circuitbreaker._periods import HalfOpen
@@ -280,6 +281,36 @@ def test_a_policy_whose_reason_raises_does_not_trip(logged: Callable[[], list[st
 
     breaker = CircuitBreaker("shop", trip=Policy())
     assert attempt(breaker) == "fine"
+    assert logged() == ["circuit 'shop': its trip policy raised"]
+
+
+def test_what_was_raised_first_is_logged_first(logged: Callable[[], list[str]]) -> None:
+    """E4: by the predicate that judges the call, then by the policy that sees the end of it."""
+    breaker = CircuitBreaker("shop", trip=RaisingPolicy(Boom()), is_failure=raiser(Boom()))  # type: ignore[arg-type]
+    attempt(breaker, fail)
+    assert logged() == ["circuit 'shop': its is_failure or ignore raised", "circuit 'shop': its trip policy raised"]
+
+
+def test_what_was_raised_before_an_interrupt_is_logged_when_somebody_looks(logged: Callable[[], list[str]]) -> None:
+    """E4: the policy lets the interrupt pass, so the call goes no further."""
+    policy = RaisingPolicy(KeyboardInterrupt())
+    breaker = CircuitBreaker("shop", trip=policy, is_failure=raiser(Boom()))  # type: ignore[arg-type]
+    with pytest.raises(KeyboardInterrupt):
+        breaker.call(fail)
+    assert logged() == []
+    breaker.metrics()
+    assert logged() == ["circuit 'shop': its is_failure or ignore raised"]
+
+
+@pytest.mark.parametrize("order", ["reset", "shadow"])
+def test_a_policy_that_raises_as_a_force_ends_is_logged_at_once(logged: Callable[[], list[str]], order: str) -> None:
+    """E4, M2: it is asked for a new watch."""
+    policy = RaisingPolicy(Boom(), in_watch=True)
+    breaker = CircuitBreaker("shop", trip=policy)
+    policy.armed = True
+    breaker.force_closed()
+    assert logged() == []
+    getattr(breaker, order)()
     assert logged() == ["circuit 'shop': its trip policy raised"]
 
 
@@ -592,6 +623,40 @@ def test_an_error_that_cannot_be_printed_is_no_obstacle(logged: Callable[[], lis
     last = breaker.metrics().last_failure
     assert last is not None
     assert str(last) == "Mute"
+    assert logged() == ["circuit 'shop': its error raised"]
+
+
+class NamelessType(type):
+    @property
+    def __name__(cls) -> str:  # type: ignore[override]
+        raise RuntimeError
+
+
+class Nameless(Exception, metaclass=NamelessType):
+    pass
+
+
+class Classless(Exception):
+    @property
+    def __class__(self) -> Any:
+        raise RuntimeError
+
+
+@pytest.mark.parametrize(("kind", "name"), [(Nameless, "Nameless"), (Classless, "Classless")], ids=["name", "class"])
+def test_an_error_that_does_not_say_what_it_is_reaches_the_caller_and_counts(kind: type[Exception], name: str) -> None:
+    """C3, E4"""
+    breaker = CircuitBreaker(failure_threshold=1)
+    error = kind()
+    caught: list[BaseException] = []  # pytest.raises would ask for the name
+    try:
+        breaker(raiser(error))()
+    except Exception as each:
+        caught.append(each)
+    assert caught[0] is error
+    last = breaker.metrics().last_failure
+    assert last is not None
+    assert last.type == name
+    assert breaker.state is CircuitState.OPEN
 
 
 def test_a_fallbacks_error_is_the_callers() -> None:
@@ -621,6 +686,28 @@ def test_the_text_of_an_error_is_a_plain_string() -> None:
     assert last is not None
     assert type(last.text) is str
     assert last.text == "spoken"
+
+
+def test_the_reason_of_a_policy_is_a_plain_string() -> None:
+    """O2: a string of another class might hold anything."""
+
+    class Reason(str):
+        __slots__ = ("outcome",)
+
+        def __str__(self) -> str:
+            return self
+
+    class Policy:
+        def watch(self) -> Policy:
+            return self
+
+        def see(self, outcome: Outcome) -> str | None:
+            return Reason("too much")
+
+    breaker = CircuitBreaker(trip=Policy())
+    attempt(breaker, fail)
+    assert type(breaker.metrics().reason) is str
+    assert breaker.metrics().reason == "too much"
 
 
 # E5: see also test_listeners.py
@@ -796,11 +883,13 @@ def half_open_periods() -> int:
     return sum(isinstance(each, HalfOpen) for each in gc.get_objects())
 
 
-def test_memory_is_bounded() -> None:
+@pytest.mark.parametrize("seconds", [3600, 1e-9], ids=["an hour", "less than a large clock can tell"])
+def test_memory_is_bounded(seconds: float) -> None:
     """E7: a call, a thread, a dropped permit, a block leave nothing behind."""
     tracemalloc = pytest.importorskip("tracemalloc", reason="PyPy has none")
 
-    breaker = CircuitBreaker(trip=FailureRate(1.0, seconds=3600, minimum_calls=10**9) | ConsecutiveFailures(10**9))
+    policy = FailureRate(1.0, seconds=seconds, minimum_calls=10**9) | ConsecutiveFailures(10**9)
+    breaker = CircuitBreaker(trip=policy, clock=ManualClock(1e6) if seconds < 1 else SystemClock())
     decorated = breaker(succeed)
 
     def use() -> None:

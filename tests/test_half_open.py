@@ -243,6 +243,25 @@ def test_a_neutral_trial_gives_its_attempt_back(half_open: Make, neutral: Callab
     assert breaker.state is CircuitState.CLOSED
 
 
+def test_a_refusal_by_a_breaker_that_is_no_more_is_a_failure(half_open: Make) -> None:
+    """H3: only that of the very same breaker is neutral, and others are made where those were that are gone."""
+    refusals = [refusal_by(CircuitBreaker(failure_threshold=1)) for _ in range(20)]
+    for _ in range(20):
+        breaker = half_open()
+        for refusal in refusals:
+            breaker.reset()
+            with pytest.raises(CircuitOpenError), breaker:
+                raise refusal
+            assert breaker.state is CircuitState.OPEN
+
+
+def refusal_by(breaker: CircuitBreaker) -> CircuitOpenError:
+    breaker.open()
+    with pytest.raises(CircuitOpenError) as refused:
+        breaker.acquire()
+    return refused.value.with_traceback(None)
+
+
 def test_a_trial_that_stays_out_too_long_gives_its_attempt_to_the_next_call(
     half_open: Make, clock: ManualClock
 ) -> None:

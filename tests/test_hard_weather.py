@@ -143,7 +143,6 @@ RECURSING = [
 ]
 
 
-@pytest.mark.skipif(sys.version_info < (3, 11), reason="3.10 leaves another room at the limit: still to be looked into")
 @pytest.mark.parametrize("heard", [False, True], ids=["unheard", "heard"])
 @pytest.mark.parametrize("threshold", [1, 10**6])
 @pytest.mark.parametrize("way", RECURSING, ids=lambda way: way.__name__)

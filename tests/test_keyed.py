@@ -12,7 +12,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from circuitbreaker import CircuitOpenError, CircuitState, KeyedBreakers, ManualClock, Registry, circuit
+from circuitbreaker import (
+    CircuitBreaker,
+    CircuitOpenError,
+    CircuitState,
+    KeyedBreakers,
+    ManualClock,
+    Registry,
+    circuit,
+)
 
 from .support import Boom, collect_on_pypy, frequent_switches, in_threads, no_cyclic_collector, succeed, trip
 
@@ -261,6 +269,7 @@ def test_what_the_key_function_raises_is_the_callers_and_nothing_runs() -> None:
         ({"maxsize": 0}, ValueError, "maxsize must be at least 1, got 0"),
         ({"maxsize": 1.5}, TypeError, "maxsize must be a whole number, got 1.5"),
         ({"key": None, "maxsize": 5}, TypeError, "maxsize goes with key, got maxsize=5 alone"),
+        ({"key": None, "maxsize": 5000}, TypeError, "maxsize goes with key, got maxsize=5000 alone"),
         ({"key": "host"}, TypeError, "key must be callable, got 'host'"),
         ({"key": str}, TypeError, "key must be a function, got the class"),
     ],
@@ -268,6 +277,11 @@ def test_what_the_key_function_raises_is_the_callers_and_nothing_runs() -> None:
 def test_wrong_keys_and_sizes_are_refused(options: dict[str, Any], error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         circuit(**{"key": lambda value: value, **options})
+
+
+def test_a_mapping_of_ones_own_wants_a_size_too() -> None:
+    with pytest.raises(ValueError, match=r"^maxsize must be at least 1, got 0$"):
+        KeyedBreakers(lambda key: CircuitBreaker(), lambda breaker: None, 0)
 
 
 def test_threads_that_meet_at_a_new_key_get_one_breaker() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -17,6 +18,7 @@ from circuitbreaker import (
     CircuitState,
     Event,
     ManualClock,
+    Outcome,
     StateChange,
 )
 
@@ -90,6 +92,26 @@ def test_calls_are_told_of_however_they_are_made(clock: ManualClock, way: str) -
     assert heard == [CallSucceeded("unnamed", 1.0)]
 
 
+@pytest.mark.parametrize("event", ["success", "failure", "ignored"])
+def test_who_hears_of_one_kind_of_end_alone_hears_how_long_the_call_took(clock: ManualClock, event: Any) -> None:
+    """E5"""
+    breaker = CircuitBreaker(clock=clock, ignore=LookupError)
+    error = {"success": None, "failure": Boom(), "ignored": LookupError()}[event]
+
+    @breaker
+    def work() -> None:
+        clock.advance(1)
+        if error is not None:
+            raise error
+
+    heard: list[Any] = []
+    breaker.on(event, heard.append)
+    attempt(breaker, work.__wrapped__)
+    with contextlib.suppress(Boom, LookupError):
+        work()
+    assert [each.duration for each in heard] == [1.0, 1.0]
+
+
 @pytest.mark.parametrize(("state", "reason"), [("closed", ""), ("open", "open() was called")])
 def test_a_refusal_under_force_is_told_with_the_reason_for_the_state(state: str, reason: str) -> None:
     """M2: there is none if the circuit is closed."""
@@ -132,6 +154,28 @@ def test_a_call_that_began_before_anybody_listened_is_not_told_of() -> None:
         work()
     assert heard == []
     assert len(changes) == 1
+
+
+def test_a_call_that_ended_before_anybody_listened_is_not_told_of() -> None:
+    """E5: also when both happen inside a change, by the user's policy."""
+    heard: list[Event] = []
+
+    class Policy:
+        def watch(self) -> Policy:
+            return self
+
+        def see(self, outcome: Outcome) -> None:
+            if outcome.failed:
+                breaker.acquire().success()
+                breaker.on("success", heard.append)
+
+    breaker = CircuitBreaker(trip=Policy())
+    breaker.on("rejected", heard.append)
+    attempt(breaker, fail)
+    assert heard == []
+    assert breaker.metrics().total_successes == 1
+    attempt(breaker)
+    assert len(heard) == 1
 
 
 def test_on_gives_a_function_that_unsubscribes() -> None:

@@ -6,6 +6,7 @@ import copy
 import gc
 import math
 import pickle
+import threading
 import weakref
 from datetime import datetime, timedelta, timezone
 
@@ -15,12 +16,14 @@ from circuitbreaker import (
     CircuitBreaker,
     CircuitOpenError,
     CircuitState,
+    ConsecutiveFailures,
     ExponentialBackoff,
     Hold,
     LastFailure,
     ManualClock,
     Opening,
     StateChange,
+    Watch,
 )
 
 from .support import Boom, attempt, fail, succeed, trip
@@ -114,6 +117,34 @@ def test_a_refusal_by_force_says_so(opened: bool) -> None:
     assert error.retry_after == math.inf
     assert str(error).startswith("circuit 'x' is forced open; " + ("it opened at" if opened else "it stays so"))
     assert str(error).endswith("it stays so until reset()")
+
+
+def test_a_refusal_waits_for_no_other_thread() -> None:
+    """O1: not even for one that is closing the circuit, and is in the user's policy meanwhile."""
+    closing = threading.Event()
+    ends: list[str] = []
+
+    class Policy:
+        def watch(self) -> Watch:
+            if closing.is_set():
+                call = threading.Thread(target=lambda: ends.append(attempt(breaker)))
+                call.start()
+                call.join(5)
+                ends.append("the policy has answered")
+            return ConsecutiveFailures(1).watch()
+
+    breaker = CircuitBreaker(trip=Policy())
+    breaker.open()
+    closing.set()
+    breaker.reset()
+    assert ends == ["CircuitOpenError", "the policy has answered"]
+
+
+def test_a_refusal_can_be_made_by_hand() -> None:
+    """O2: for the tests of what deals with it. It is no circuit's own, and says no more than it was told."""
+    error = CircuitOpenError("search", CircuitState.OPEN, 5.0)
+    assert str(error) == "circuit 'search' is open; next trial in 5 s"
+    assert (error.reason, error.opened_at, error.last_failure, error.hold, error.source) == ("", None, None, None, 0)
 
 
 def test_a_refusal_keeps_nothing_alive() -> None:

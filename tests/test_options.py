@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from datetime import timedelta
 from types import MethodType
@@ -10,7 +11,16 @@ from typing import Any
 import freezegun
 import pytest
 
-from circuitbreaker import CircuitBreaker, CircuitState, ConsecutiveFailures, ManualClock, SystemClock, circuit
+from circuitbreaker import (
+    CircuitBreaker,
+    CircuitOpenError,
+    CircuitState,
+    ConsecutiveFailures,
+    ManualClock,
+    Options,
+    SystemClock,
+    circuit,
+)
 
 from .support import Boom, attempt, fail, succeed, trip
 
@@ -124,6 +134,20 @@ WRONG: list[tuple[dict[str, Any], type[Exception], str]] = [
         "there is no option 'failure_treshold'; the options are failure_threshold, trip",
     ),
 ]
+
+
+def test_every_option_may_be_left_out() -> None:
+    """W2: type checkers read that, and so may others."""
+    assert Options.__required_keys__ == frozenset()
+
+
+def test_the_longest_time_there_is_may_be_given() -> None:
+    longest = sys.float_info.max
+    breaker = CircuitBreaker(reset_timeout=longest, clock=ManualClock())
+    breaker.open()
+    with pytest.raises(CircuitOpenError) as caught:
+        breaker.acquire()
+    assert caught.value.retry_after == longest
 
 
 @pytest.mark.parametrize("make", [CircuitBreaker, circuit])

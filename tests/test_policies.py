@@ -23,6 +23,7 @@ from circuitbreaker import (
     Outcome,
     SlowCallRate,
     TripPolicy,
+    Watch,
 )
 from circuitbreaker._periods import Closed
 
@@ -286,17 +287,17 @@ def test_a_success_that_completes_the_minimum_can_trip_it(window: dict[str, Any]
     assert breaker.metrics().reason.startswith("failure rate 50 % of 4 calls")
 
 
-def test_old_successes_that_leave_the_window_can_tip_the_balance() -> None:
+@pytest.mark.parametrize("way", SUCCEED_BY)
+def test_old_successes_that_leave_the_window_can_tip_the_balance(way: str) -> None:
     """C2: at the very next call, though that is a success and its slot has begun before."""
     clock = ManualClock(1000)
     breaker = CircuitBreaker(trip=FailureRate(0.5, seconds=100, minimum_calls=2), clock=clock)
-    guarded = breaker(succeed)
     for _ in range(3):
-        guarded()
+        SUCCEED_BY[way](breaker)
     clock.advance(99.5)
     attempt(breaker, fail)
     clock.advance(0.7)
-    guarded()
+    SUCCEED_BY[way](breaker)
     assert breaker.metrics().reason == "failure rate 50 % of 2 calls in 100 s, threshold 50 %"
 
 
@@ -330,6 +331,18 @@ def test_slow_calls_count_in_every_closed_period() -> None:
         clock.advance(10)
         again()
         assert breaker.state is CircuitState.CLOSED
+
+
+def test_a_fast_call_that_completes_the_minimum_is_not_slow() -> None:
+    """C2: though the limit is a fraction of a second."""
+    clock = ManualClock()
+    breaker = CircuitBreaker(trip=SlowCallRate(0.5, slower_than=0.1, calls=10, minimum_calls=3), clock=clock)
+    breaker.call(clock.advance, 0.2)
+    for _ in range(2):
+        breaker.call(clock.advance, 0.05)
+    assert breaker.state is CircuitState.CLOSED
+    breaker.call(clock.advance, 0.2)
+    assert breaker.metrics().reason == "slow call rate (over 0.1 s) 50 % of 4 calls, threshold 50 %"
 
 
 def test_a_call_of_exactly_the_limit_is_not_slow() -> None:
@@ -450,6 +463,22 @@ def test_a_policy_of_ones_own_works_alone_and_combined(policy: TripPolicy) -> No
     attempt(breaker, fail)
     assert breaker.state is CircuitState.OPEN
     assert "too many failures" in breaker.metrics().reason
+
+
+def test_a_built_in_policy_with_a_watch_of_ones_own_is_asked_by_that() -> None:
+    """C2"""
+
+    class Sooner(ConsecutiveFailures):
+        __slots__ = ()
+
+        def watch(self) -> Watch:
+            return TotalFailuresWatch(self.threshold - 1)
+
+    breaker = CircuitBreaker(trip=Sooner(3))
+    for function in (fail, succeed, fail):
+        assert breaker.state is CircuitState.CLOSED
+        attempt(breaker, function)
+    assert breaker.metrics().reason == "too many failures"
 
 
 def test_a_watch_that_includes_ones_own_can_be_had_without_a_breaker() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import threading
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -74,10 +75,13 @@ def test_a_breaker_can_be_kept_out_of_every_registry(sandbox: Registry) -> None:
     assert len(sandbox) == 0
     assert [breaker.name for breaker in kept] == ["search", "search", "unnamed"]
     guarded = circuit(registry=None)(succeed)
-    named = circuit(registry=None, name="apart", key=lambda value: value)(succeed)
-    assert named("a") == guarded("a") == "a"
+    named = circuit(registry=None, name="apart")(succeed)
+    by_key = circuit(registry=None, name="apart", key=lambda value: value)(succeed)
+    assert by_key("a") == named("a") == guarded("a") == "a"
     assert len(sandbox) == 0
-    assert named.breakers["a"].name == "apart[a]"
+    assert guarded.breaker.name == f"{succeed.__module__}.succeed"
+    assert named.breaker.name == "apart"
+    assert by_key.breakers["a"].name == "apart[a]"
 
 
 def test_those_made_by_get_or_create_and_by_name_are_held(sandbox: Registry) -> None:
@@ -130,7 +134,7 @@ def test_the_same_name_with_other_options_is_a_value_error_that_shows_the_differ
         circuit(name="pay", failure_threshold=4)(succeed)
     with pytest.raises(ValueError, match="other options"):
         sandbox.get_or_create("pay")
-    with pytest.raises(ValueError, match=r"is_failure <class 'OSError'> there, <class 'Exception'> here$"):
+    with pytest.raises(ValueError, match=r"options: is_failure <class 'OSError'> there, <class 'Exception'> here$"):
         sandbox.get_or_create(sandbox.get_or_create("other", is_failure=OSError).name)
 
 
@@ -221,6 +225,15 @@ def test_a_registry_can_be_emptied(sandbox: Registry) -> None:
     assert "kept" not in sandbox
 
 
+def test_what_a_registry_held_disappears_when_it_is_emptied(sandbox: Registry) -> None:
+    """E7: by reference count alone."""
+    with no_cyclic_collector():
+        gone = weakref.ref(sandbox.get_or_create("held"))
+        sandbox.clear()
+        collect_on_pypy()
+        assert gone() is None
+
+
 def test_a_registry_can_be_swapped_in_for_a_block(sandbox: Registry) -> None:
     kept = CircuitBreaker("outside")
     with Registry(failure_threshold=1).as_default() as inner:
@@ -257,8 +270,9 @@ def test_events_for_all_breakers_present_and_to_come(sandbox: Registry) -> None:
     assert heard == [("before", "open"), ("after", "open"), ("keyed[a]", "open")]
     undo()
     undo()
-    for breaker in (before, after, CircuitBreaker("later")):
+    for breaker in (before, after):
         breaker.reset()
+    CircuitBreaker("later").open()
     assert len(heard) == 3
 
 
@@ -302,6 +316,11 @@ def test_a_registrys_listener_works_as_a_decorator(sandbox: Registry) -> None:
     CircuitBreaker("x").open()
     listener(heard[0])
     assert len(heard) == 2
+
+
+def test_a_registry_knows_the_events_that_there_are() -> None:
+    with pytest.raises(ValueError, match="event must be one of state_change, success, "):
+        Registry().on("opened", print)  # type: ignore[call-overload]
 
 
 def test_registries_forget_listeners_breakers_have_of_their_own(sandbox: Registry) -> None:

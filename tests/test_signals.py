@@ -6,11 +6,22 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
 from itertools import pairwise
+from typing import Any
 
 import pytest
 
-from circuitbreaker import CircuitBreaker, CircuitOpenError, ManualClock, Outcome, StateChange
+from circuitbreaker import (
+    CircuitBreaker,
+    CircuitOpenError,
+    CircuitState,
+    ManualClock,
+    Outcome,
+    Registry,
+    StateChange,
+    circuit,
+)
 
 from .interrupting import handled_everywhere
 from .support import Boom, attempt, fail, in_threads, recovers, succeed, trip
@@ -117,3 +128,84 @@ def test_a_signal_handler_may_use_the_breaker_at_any_point_of_a_call(name: str, 
         assert not changes or changes[-1].new_state is breaker.state, where
         in_threads(1, lambda: recovers(breaker, clock) or pytest.fail(where))  # noqa: B023 - it is called at once
     assert len(scenes) > 20
+
+
+WORK: dict[str, Callable[[CircuitBreaker], object]] = {
+    "is shown": repr,
+    "is read": lambda breaker: breaker.metrics(),
+    "is listened to": lambda breaker: breaker.on("failure", succeed),
+    "is listened to no longer": lambda breaker: breaker.on("failure", succeed)(),
+}
+
+
+@pytest.mark.skipif(sys.implementation.name != "cpython", reason="signals hit other interpreters elsewhere")
+@pytest.mark.parametrize("name", WORK)
+def test_what_a_signal_handler_changes_while_its_thread_does_something_else_is_told_at_once(name: str) -> None:
+    """E5"""
+    changes: list[StateChange] = []
+
+    def make() -> tuple[Callable[[], object], Callable[[], object]]:
+        changes.clear()
+        breaker = CircuitBreaker(on_state_change=changes.append)
+        return (lambda: WORK[name](breaker)), breaker.open
+
+    for where in handled_everywhere(make):
+        assert [change.new_state for change in changes] == [CircuitState.OPEN], where
+
+
+MAKERS: dict[str, tuple[int, Callable[[Registry, Any], CircuitBreaker]]] = {
+    "of one name": (1, lambda registry, by_key: registry.get_or_create("one")),
+    "of one function": (2, lambda registry, by_key: circuit(registry=registry)(succeed).breaker),
+    "of one key": (1, lambda registry, by_key: used(by_key, "one")),
+    "of a key each": (2, lambda registry, by_key: used(by_key, object())),
+}
+"""How many there are when two were asked for, and how to ask for one."""
+
+
+def used(by_key: Any, key: object) -> CircuitBreaker:
+    by_key(key)
+    breaker: CircuitBreaker = by_key.breakers[key]
+    return breaker
+
+
+@pytest.mark.skipif(sys.implementation.name != "cpython", reason="signals hit other interpreters elsewhere")
+@pytest.mark.parametrize("name", MAKERS)
+def test_a_signal_handler_may_make_a_breaker_while_one_is_made(name: str) -> None:
+    """C1, E8: both calls run, and each name and each key has one breaker."""
+    many, maker = MAKERS[name]
+    made: list[CircuitBreaker] = []
+    guarded: list[Any] = []
+    registries: list[Registry] = []
+
+    def make() -> tuple[Callable[[], object], Callable[[], object]]:
+        made.clear()
+        registries[:] = [registry := Registry()]
+        registry.on("state_change", succeed)
+        guarded[:] = [by_key := circuit(registry=registry, key=lambda key: key, maxsize=2)(succeed)]
+        for key in ("old", "older"):
+            by_key(key)
+        work = lambda: made.append(maker(registry, by_key))  # noqa: E731 - short
+        return work, work
+
+    for where in handled_everywhere(make):
+        assert [len(made), len({id(breaker) for breaker in made})] == [2, many], where
+        breakers = [*guarded[0].breakers.values(), *made]
+        assert len(guarded[0].breakers) == 2, where
+        assert all(registries[0].get(breaker.name) is breaker for breaker in breakers), where
+
+
+@pytest.mark.skipif(sys.implementation.name != "cpython", reason="signals hit other interpreters elsewhere")
+def test_a_circuit_that_a_signal_handler_opens_stays_open_though_its_thread_was_making_it() -> None:
+    """O1: by the first call of a key, whose breaker comes first."""
+    guarded: list[Any] = []
+
+    def make() -> tuple[Callable[[], object], Callable[[], object]]:
+        guarded[:] = [by_key := circuit(registry=None, key=lambda key, work: key, failure_threshold=1)(call)]
+        return partial(by_key, "one", succeed), partial(pytest.raises, Boom, by_key, "one", fail)
+
+    for where in handled_everywhere(make):
+        assert guarded[0].breakers["one"].state is CircuitState.OPEN, where
+
+
+def call(key: str, work: Callable[[], object]) -> object:
+    return work()

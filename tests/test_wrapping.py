@@ -8,6 +8,7 @@ import copy
 import functools
 import inspect
 import pickle
+import re
 import types
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
@@ -139,7 +140,13 @@ def test_built_ins_are_guarded(built_in: Callable[..., Any]) -> None:
 
 @pytest.mark.parametrize(
     "function",
-    [AsyncService(), functools.partial(AsyncService()), AsyncService().__call__, AsyncMock(return_value="fine")],
+    [
+        AsyncService(),
+        functools.partial(AsyncService()),
+        AsyncService().__call__,
+        types.MethodType(functools.partial(AsyncService.__call__), AsyncService()),
+        AsyncMock(return_value="fine"),
+    ],
 )
 async def test_async_things_are_guarded_until_they_are_awaited_to_the_end(function: Any) -> None:
     """W1: not only until they gave a coroutine."""
@@ -246,9 +253,17 @@ def test_what_cannot_be_called_is_a_type_error(wrong: Any) -> None:
             way(wrong)
 
 
-def test_call_names_what_is_wrong() -> None:
-    with pytest.raises(TypeError, match="function must be a function, got the class"):
-        CircuitBreaker().call(dict)
+@pytest.mark.parametrize(
+    ("way", "what"),
+    [
+        (circuit, "what circuit() guards"),
+        (CircuitBreaker(registry=None), "what a breaker guards"),
+        (CircuitBreaker(registry=None).call, "function"),
+    ],
+)
+def test_what_is_wrong_is_named(way: Any, what: str) -> None:
+    with pytest.raises(TypeError, match=f"^{re.escape(what)} must be a function, got the class"):
+        way(dict)
 
 
 def test_something_already_called_is_a_type_error() -> None:

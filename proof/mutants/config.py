@@ -92,6 +92,7 @@ TESTS = [
     "test_policies.py",
     "test_async_libraries.py",
     "test_hard_weather.py",
+    "test_forks.py",
 ]
 """The tests that judge a mutant: those that end in seconds. One that only the others would kill counts as alive."""
 
@@ -131,7 +132,7 @@ _ABOUT = {
     "test_keyed_model.py": ["keyed"],
     "test_breaker_model.py": _HEART,
     "test_exploration.py::test_every_order_of_events_keeps_the_promises": ["engine", "_periods"],
-    "test_schedules.py::test_no_schedule_breaks_a_promise": [*_HEART, "_windows"],
+    "test_schedules.py::test_no_schedule_breaks_a_promise": [*_HEART, "_windows", "keyed"],
     "test_interrupts.py": [*_HEART, "keyed", "registry"],
 }
 SLOW = list(_ABOUT)

@@ -65,14 +65,7 @@ EQUIVALENT: list[Equivalent] = [
     ),
     Equivalent(
         "engine",
-        "Engine._set_hold",
-        "beside = None if hold is None or hold is Hold.FORCED_OPEN else Closed(SparseWatch())",
-        ("beside = None if hold is None and hold is Hold.FORCED_OPEN else Closed(SparseWatch())",),
-        "A period beside that no call joins counts nothing; not to make it saves memory.",
-    ),
-    Equivalent(
-        "engine",
-        "Engine.time_calls",
+        "Engine.refresh",
         "self.period.asks = self._closed_asks(self.hold) or self.period.slow < math.inf",
         ("self.period.asks = self._closed_asks(self.hold) or self.period.slow != math.inf",),
         "Nothing is more than infinity.",
@@ -139,7 +132,7 @@ EQUIVALENT: list[Equivalent] = [
     Equivalent(
         "_periods",
         "Closed.resume",
-        "self.due, self.wake = self.watch.due, self.watch.wake",
+        "self.refresh()",
         ("pass",),
         "Then the next success is shown to the policy, and that sets both.",
     ),
@@ -183,13 +176,6 @@ EQUIVALENT: list[Equivalent] = [
         "policies", "_Rate._window", "assert self.calls is not None", ("pass",), "It tells type checkers what is so."
     ),
     Equivalent(
-        "policies",
-        "_RateWatch.__init__",
-        "self.due = policy.minimum_calls",
-        ("pass",),
-        "Without a hit nothing can trip, and the first hit is always shown; then the window says what is due.",
-    ),
-    Equivalent(
         "policies", "_CombinedWatch.__init__", "super().__init__()", ("pass",), "All that it sets is set by _ask()."
     ),
     Equivalent("_windows", "SparseWatch.see", "return None", ("pass",), "So does a function that ends."),
@@ -206,9 +192,6 @@ EQUIVALENT: list[Equivalent] = [
         "self._latest = 0",
         ("self._latest = -1",),
         "The first slot takes the larger of it and the number before the first call's, which is at least 0.",
-    ),
-    Equivalent(
-        "_windows", "LastSeconds.__init__", "self.due = minimum", ("pass",), "take() sets it before anybody reads it."
     ),
     Equivalent(
         "backoff",
@@ -231,13 +214,6 @@ EQUIVALENT: list[Equivalent] = [
         "if alike is not None and entry is alike:",
         ("if not alike is not None and entry is alike:", "if alike is None and entry is alike:"),
         "It is so only if another thread made the period `alike` meanwhile; then the block is noted by its place.",
-    ),
-    Equivalent(
-        "_blocks",
-        "Blocks.leave",
-        "return period, True",
-        ("return period, False",),
-        "Whether an entry is another's is asked of trials only.",
     ),
     Equivalent(
         "_callables",
@@ -274,7 +250,10 @@ EQUIVALENT: list[Equivalent] = [
         "_circuit",
         "Circuit.succeed",
         "def succeed(self, admission: Admission, now: float, duration: float = 0.0) -> None:",
-        ("def succeed(self, admission: Admission, now: float, duration: float = -1.0) -> None:",),
+        (
+            "def succeed(self, admission: Admission, now: float, duration: float = 1.0) -> None:",
+            "def succeed(self, admission: Admission, now: float, duration: float = -1.0) -> None:",
+        ),
         "It is left out only in periods that ask for no durations.",
     ),
     Equivalent(
@@ -309,8 +288,12 @@ EQUIVALENT: list[Equivalent] = [
         "_moments",
         "utc",
         "end = datetime.max if seconds > 0 else datetime.min",
-        ("end = datetime.max if seconds > -1 else datetime.min", "end = datetime.max if seconds > 1 else datetime.min"),
-        "A second from 1970 is within the calendar.",
+        (
+            "end = datetime.max if seconds > -1 else datetime.min",
+            "end = datetime.max if seconds > 1 else datetime.min",
+            "end = datetime.max if seconds >= 0 else datetime.min",
+        ),
+        "1970 and a second from it are within the calendar.",
     ),
     Equivalent(
         "_serial",
@@ -325,6 +308,41 @@ EQUIVALENT: list[Equivalent] = [
         "self._owner = 0",
         ("self._owner = 1", "self._owner = -1"),
         "No thread has that identity either.",
+    ),
+    Equivalent(
+        "breaker",
+        "CircuitBreaker.__enter__",
+        "return self._enter(_getframe(1))",
+        ("return self._enter(_getframe( 0))",),
+        "A frame called `__enter__` is not what a block stands in, so the one above it is taken.",
+    ),
+    Equivalent(
+        "breaker",
+        "CircuitBreaker.__enter__",
+        "return self",
+        ("pass",),
+        "The token is taken back and left again, with the lock, which only takes longer.",
+    ),
+    Equivalent(
+        "breaker",
+        "CircuitBreaker.__exit__",
+        "self._leave(_getframe(1), error)",
+        ("self._leave(_getframe( 0), error)",),
+        "Nor is one called `__exit__`.",
+    ),
+    Equivalent(
+        "decorators",
+        "",
+        "@overload",
+        ("",),
+        "It is for type checkers, and tests/typing_checks.py, which does not take part, would show them.",
+    ),
+    Equivalent(
+        "keyed",
+        "KeyedBreakers._shrink",
+        "if len(dropped) == excess:",
+        ("if len(dropped) >= excess:",),
+        "It is asked after each, so there is never one more.",
     ),
 ]
 

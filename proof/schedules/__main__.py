@@ -16,20 +16,29 @@ from .points import SwitchPoints
 from .scenarios import SCENARIOS, Scenario
 
 
-def main() -> int:
+def main(arguments: list[str] | None = None) -> int:
     """Explore, then plant."""
     parser = argparse.ArgumentParser(prog="python -m proof.schedules", description=__doc__)
     parser.add_argument("only", nargs="*", help="words of a scenario's name; all scenarios and planted races if none")
-    parser.add_argument("--preemptions", type=int, help="at most so many; default: as each scenario says")
+    parser.add_argument("--preemptions", type=_count, help="at most so many; default: as each scenario says")
     parser.add_argument("--every-bytecode", action="store_true", help="stop before instructions too that share nothing")
-    parser.add_argument("--walks", type=int, default=0, help="so many random schedules of each scenario besides")
+    parser.add_argument("--walks", type=_count, default=0, help="so many random schedules of each scenario besides")
     parser.add_argument("--seed", type=int, default=1, help="of the random schedules; default: 1")
-    given = parser.parse_args()
-    print(f"circuitbreaker on {platform.python_implementation()} {platform.python_version()}, {platform.platform()}")
+    given = parser.parse_args(arguments)
     chosen = [each for name, each in SCENARIOS.items() if all(word in name for word in given.only)]
+    if not chosen:
+        parser.error(f"no scenario's name has {' and '.join(map(repr, given.only))} in it")
+    print(f"circuitbreaker on {platform.python_implementation()} {platform.python_version()}, {platform.platform()}")
     broken = explore(chosen, given)
     missed = 0 if given.only else sum(not find(each) for each in PLANTED.values())
     return 1 if broken or missed else 0
+
+
+def _count(text: str) -> int:
+    number = int(text)
+    if number < 0:
+        raise argparse.ArgumentTypeError(f"must be 0 or more, got {number}")
+    return number
 
 
 def explore(scenarios: list[Scenario], given: argparse.Namespace) -> int:

@@ -90,6 +90,14 @@ def a_failing_call_beside_force_closed(pause: Pause) -> Scene:
 
 
 @scenario(1, 2)
+def a_call_beside_shadow(pause: Pause) -> Scene:
+    """M2, E6: the circuit is open; the call is refused, or runs beside the open period."""
+    subject = Subject(pause)
+    subject.fails()
+    return Scene({"a call succeeds": subject.succeeds, "shadow": subject.breaker.shadow}, subject.result)
+
+
+@scenario(1, 2)
 def a_call_in_shadow_beside_reset(pause: Pause) -> Scene:
     """M2, E6: it runs beside the open period; reset ends both."""
     subject = Subject(pause)

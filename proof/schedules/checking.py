@@ -94,6 +94,8 @@ class Checker:
                 break
             assert self._result is not None
             report.results.add(self._result)
+        if not report.schedules:
+            raise AssertionError(f"{scenario.name}: nothing was tried")
         report.seconds = time.perf_counter() - began
         return report
 

@@ -24,6 +24,7 @@ Schedule = tuple[tuple[int, int], ...]
 """Turns: at this step, this thread goes on."""
 
 _LIMIT = 20_000
+_ENDLESS = f"it does not end: {_LIMIT} steps"
 _NEVER = sys.maxsize
 
 
@@ -170,6 +171,7 @@ class Scheduler:
     def _begin(self, schedule: Schedule, threads: int) -> Run:
         self._run = Run([None] * threads)
         self._steps = 0
+        self._passed = 0  # points where no thread may be stopped
         self._waiting = 0
         self._abandoned = False
         self._turns = iter(schedule)
@@ -182,16 +184,23 @@ class Scheduler:
 
     def _point(self) -> None:
         """The running thread has come to a point in the package's code."""
-        if self._fine and self._current is not None:
+        if self._current is None:
+            return
+        if self._fine:
             self._steps = steps = self._steps + 1
             if steps >= self._stop_at:
                 self._preempt(sys._getframe(2))
+        else:
+            self._passed += 1
+            if self._passed >= _LIMIT:
+                self._abandon(_ENDLESS)
+                raise Abandoned
 
     def _preempt(self, frame: FrameType) -> None:
         me = self._current
         assert me is not None
         if self._steps >= _LIMIT:
-            self._abandon(f"it does not end: {_LIMIT} steps")
+            self._abandon(_ENDLESS)
         if self._abandoned:
             raise Abandoned
         other = self._turn(self._others(me))
