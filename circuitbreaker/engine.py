@@ -259,6 +259,8 @@ class Engine:
         change = self._move(period, now, reason)
         if isinstance(period, Closed):
             self._failure_run = 0
+        if failure is not None:
+            self.last_failure = failure
         if hold is not self.hold:
             self._set_hold(hold)
         return None if change.old is change.new else change._replace(last_failure=failure, origin=origin)

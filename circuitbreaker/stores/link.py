@@ -138,7 +138,10 @@ class Link:
     def collect(self) -> Report | None:
         """What to report, if there is anything; what was reported and not answered comes first."""
         circuit = self._circuit()
-        return None if circuit is None else circuit.serial.run_now(self._collect, circuit)
+        if circuit is None:  # It disappeared.
+            _set_all(self._waiters)
+            return None
+        return circuit.serial.run_now(self._collect, circuit)
 
     def _collect(self, circuit: Circuit) -> Report | None:
         now, period = circuit.clock.monotonic(), circuit.engine.period

@@ -132,7 +132,7 @@ class _RedisBackend:
             for report in reports:
                 key = f"{self._prefix}:{{{_escaped(report.name)}}}"
                 keys = (key, f"{key}:{report.process}")
-                pipeline.execute_command("EVALSHA", _SHA, 2, *keys, json.dumps(_plain(report)), self._channel)
+                pipeline.execute_command("EVALSHA", _SHA, 2, *map(_encoded, keys), _json(report), self._channel)
             return list(pipeline.execute(raise_on_error=False))
         finally:
             pipeline.reset()
@@ -233,8 +233,16 @@ class _RedisBackend:
 
 
 def _escaped(name: str) -> str:
-    """`name` within braces: what stands there decides the hash slot."""
-    return name.replace("%", "%25").replace("{", "%7B").replace("}", "%7D")
+    """`name` within braces: what stands there decides the hash slot, unless it is nothing."""
+    return name.replace("%", "%25").replace("{", "%7B").replace("}", "%7D") or "%"
+
+
+def _encoded(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")  # Not all that Python takes for text is Unicode.
+
+
+def _json(report: Report) -> bytes:
+    return _encoded(json.dumps(_plain(report), ensure_ascii=False))
 
 
 def _plain(value: Any) -> Any:

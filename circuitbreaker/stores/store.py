@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import atexit
 import math
+import multiprocessing.util
 import os
 import random
 import socket
 import weakref
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from itertools import count
 from logging import getLogger
 from threading import Event, RLock, Thread, current_thread
@@ -142,7 +144,7 @@ class Store:
         if self._thread is None:
             self._start()
         if due < self._asleep_until:
-            self._wake()
+            _wake(self.backend, self._woken)
 
     def sync(self, timeout: float = 5.0) -> bool:
         """Wait until all that happened so far was exchanged; whether it was, within `timeout` seconds."""
@@ -160,7 +162,7 @@ class Store:
             self._closed, thread = True, self._thread
             if thread is None:
                 self.error = "it was closed"
-        self._wake()
+        _wake(self.backend, self._woken)
         if thread is not None and thread is not current_thread():
             thread.join(1.0)
 
@@ -169,50 +171,37 @@ class Store:
     def _start(self) -> None:
         with self._lock:
             if self._thread is None and not self._closed:
-                work = [weakref.ref(self), self.backend]
+                wake = partial(_wake, self.backend, self._woken)  # when nobody holds this store any more
+                work = [weakref.ref(self, lambda _: wake()), self.backend, self._woken]
                 thread = Thread(target=_run, args=work, name="circuitbreaker store", daemon=True)
                 with suppress(RuntimeError):  # The interpreter is shutting down.
                     thread.start()
                 self._thread = thread
 
-    def _wake(self) -> None:
-        self._woken.set()
-        self.backend.wake()
-
-    def step(self) -> bool:
-        """Listen, and exchange what is due; whether there will be more to do. The thread does nothing else."""
-        try:
-            if self._begins:  # The first call waits for nobody, but the next shall know: ask before listening.
-                self._begins = False
-                self._exchange_due()
-                self._look()  # again soon, for what was decided before this process listens
-            self._listen()
+    def until_listening(self) -> float | None:
+        """Exchange what is due; return for how many seconds to listen, or `None` when all is over."""
+        if self._closed:
+            self._exchange_all()
+            self.error = "it was closed"
+            return None
+        if self._begins:  # The first call waits for nobody, but the next shall know: ask before listening.
+            self._begins = False
             self._exchange_due()
-        except Exception:
-            _logger.exception("a store failed in a way that it should not; it goes on")
-            self._woken.wait(1.0)
-        if not self._closed:
-            return True
-        self._exchange_all()
-        self.error = "it was closed"
-        return False
-
-    def _listen(self) -> None:
+            self._look()  # again soon, for what was decided before this process listens
         now = _now()
         self._woken.clear()
         self._asleep_until = math.inf  # From here on, what comes wakes; what came before is seen below.
         due = min((link.due for link in list(self._due)), default=math.inf)
-        until = max(due, self._resting_until, now) if not self._closed else now
-        self._asleep_until = max(until, self._resting_until)
-        timeout = min(until - now, _LONG)
-        if self.error is not None:
-            self._woken.wait(timeout)
-        else:
-            try:
-                self._spread(self.backend.listen(timeout))
-            except Exception as error:
-                self._fail(error)
+        self._asleep_until = until = max(due, self._resting_until)
+        return 0.0 if self._closed else min(max(0.0, until - now), _LONG)
+
+    def listened(self, news: Sequence[View], error: Exception | None) -> None:
+        """Take in what was heard, and exchange what is due."""
         self._asleep_until = -math.inf
+        if error is not None:
+            self._fail(error)
+        self._spread(news)
+        self._exchange_due()
 
     def _spread(self, news: Sequence[View]) -> None:
         if not news:
@@ -228,7 +217,10 @@ class Store:
         now = _now()
         if now < self._resting_until:
             return
-        due = [link for link in list(self._due) if link.due <= now]
+        waiting = list(self._due)
+        if not any(link.due <= now for link in waiting):
+            return
+        due = [link for link in waiting if link.due <= now + self.interval]  # those too that would be due before long
         for first in range(0, len(due), _AT_ONCE):
             if now >= self._resting_until:
                 self._exchange(due[first : first + _AT_ONCE])
@@ -302,19 +294,59 @@ class Store:
         return f"<{type(self).__name__}, {self.error or 'connected'}>"
 
 
+def _wake(backend: Backend, woken: Event) -> None:
+    woken.set()
+    backend.wake()
+
+
 _open: weakref.WeakSet[Store] = weakref.WeakSet()
 
 
-@atexit.register
 def _close_all() -> None:
     """At the end of the process, tell what is left to tell: a short life's failures count too."""
     for store in list(_open):
         store.close()
 
 
-def _run(reference: weakref.ref[Store], backend: Backend) -> None:
-    """The thread. It lets go of the store between its steps, so that one that nobody holds disappears."""
-    while (store := reference()) is not None and store.step():
-        del store
+atexit.register(_close_all)
+
+
+def _close_at_exit(_: object) -> None:
+    multiprocessing.util.Finalize(None, _close_all, exitpriority=0)
+
+
+# The children of multiprocessing end without atexit, and those that are forked forget what was registered before.
+_close_at_exit(None)
+multiprocessing.util.register_after_fork(_open, _close_at_exit)
+
+
+def _run(reference: weakref.ref[Store], backend: Backend, woken: Event) -> None:
+    """The thread. It lets go of the store while it listens, so that one that nobody holds disappears."""
+    while (store := reference()) is not None:
+        try:
+            timeout = store.until_listening()
+            away = store.error is not None
+            del store
+            if timeout is None:
+                break
+            news, error = _hear(backend, woken, timeout, away)
+            store = reference()
+            if store is not None:
+                store.listened(news, error)
+                del store
+        except Exception:  # It must not be the end of the thread.
+            _logger.exception("a store failed in a way that it should not; it goes on")
+            woken.wait(1.0)
     with suppress(Exception):
         backend.close()
+
+
+def _hear(backend: Backend, woken: Event, timeout: float, away: bool) -> tuple[Sequence[View], Exception | None]:
+    """What others decided, or why nothing could be heard. A server that is away is not listened to."""
+    if away:
+        woken.wait(timeout)
+        return (), None
+    try:
+        return backend.listen(timeout), None
+    except Exception as error:
+        return (), error
