@@ -128,6 +128,7 @@ end
 local function restore(known)
   begin(known.state, known.reason)
   record.version, record.orders, record.hold = report.version, report.orders, known.hold
+  record.origin = report.origin
   set_times(known)
   if known.state == 'half_open' then
     for index = 0, terms.attempts - 1 do

@@ -177,6 +177,7 @@ class Link:
             counts,
             decision,
             self._restorable(now),
+            "" if known is None else known.origin,
             *self.leases.tell(),
             wanted,
         )

@@ -88,6 +88,8 @@ class Report(NamedTuple):
     decision: Decision | None = None
     known: Decision | None = None
     """What the process knows, if anything was decided: if the record is older it was lost, and is taken from here."""
+    origin: str = ""
+    """Who decided what the process knows."""
     succeeded: tuple[str, ...] = ()
     """Leases whose trials succeeded."""
     returned: tuple[str, ...] = ()

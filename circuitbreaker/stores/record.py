@@ -180,6 +180,7 @@ def _restore(record: Record, report: Report, known: Decision, now: float) -> Non
     """The record was lost, or is older than what a process knows: take that over."""
     _begin(record, report.process, known.state, known.reason)
     record.version, record.orders, record.hold = report.version, report.orders, known.hold
+    record.origin = report.origin
     _set_times(record, known, now)
     if known.state == "half_open":  # Nobody knows which trials are out: as many as there may be.
         deadline = now + (report.terms.lease or record.length)

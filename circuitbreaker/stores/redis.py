@@ -122,7 +122,7 @@ class _RedisBackend:
                 answers[index] = answer
         errors = [answer for answer in answers if isinstance(answer, Exception)]
         outage = next((error for error in errors if type(error) is not ResponseError), None)
-        if outage is not None and len(errors) == len(answers):
+        if outage is not None and len(errors) == len(answers) and not self._answering_nodes():
             raise outage  # Otherwise the server answers, and it is these records that cannot be used.
         return [answer if isinstance(answer, Exception) else _view(answer) for answer in answers]
 
@@ -136,6 +136,16 @@ class _RedisBackend:
             return list(pipeline.execute(raise_on_error=False))
         finally:
             pipeline.reset()
+
+    def _answering_nodes(self) -> list[Any]:
+        """Of a cluster, one node that answers, if there is any: others may be down, which concerns their circuits."""
+        if isinstance(self._client, RedisCluster):
+            client: Any = self._client
+            for node in client.get_primaries():
+                with suppress(Exception):
+                    client.ping(target_nodes=node)
+                    return [node]
+        return []
 
     # Listening
 
@@ -152,12 +162,15 @@ class _RedisBackend:
             self._stop_listening()
             _logger.warning("decisions of other processes come late, for the channel %r is forbidden", self._channel)
             return []
-        except BaseException:
+        except Exception:
             self._stop_listening()
+            if self._answering_nodes():
+                return []  # The next time, it listens to that one.
             raise
 
     def _subscribe(self) -> None:
-        self._listener = self._client.pubsub()
+        nodes = self._answering_nodes()
+        self._listener = self._client.pubsub(node=nodes[0]) if nodes else self._client.pubsub()
         self._heard_at, self._pinged = monotonic(), False
         self._listener.subscribe(self._channel)
 
