@@ -113,7 +113,12 @@ class _RedisBackend:
     # Exchanging
 
     def exchange(self, reports: Sequence[Report]) -> Sequence[View | Exception]:
-        answers = self._run(reports)
+        try:
+            answers = self._run(reports)
+        except Exception:
+            if not self._answering_nodes():
+                raise
+            answers = [self._run_alone(report) for report in reports]
         missing = [index for index, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
         if missing:  # A new server, or one that forgot: in a cluster each keeps its own scripts.
             self._client.script_load(_SCRIPT)
@@ -130,12 +135,22 @@ class _RedisBackend:
         pipeline = self._client.pipeline(transaction=False)
         try:
             for report in reports:
-                key = f"{self._prefix}:{{{_escaped(report.name)}}}"
-                keys = (key, f"{key}:{report.process}")
-                pipeline.execute_command("EVALSHA", _SHA, 2, *map(_encoded, keys), _json(report), self._channel)
+                pipeline.execute_command(*self._command(report))
             return list(pipeline.execute(raise_on_error=False))
         finally:
             pipeline.reset()
+
+    def _command(self, report: Report) -> tuple[object, ...]:
+        key = f"{self._prefix}:{{{_escaped(report.name)}}}"
+        keys = _encoded(key), _encoded(f"{key}:{report.process}")
+        return "EVALSHA", _SHA, 2, *keys, _json(report), self._channel
+
+    def _run_alone(self, report: Report) -> Any:
+        """The answer to one report, for the pipeline of a cluster fails whole when one of its nodes does."""
+        try:
+            return self._client.execute_command(*self._command(report))
+        except Exception as error:
+            return error
 
     def _answering_nodes(self) -> list[Any]:
         """Of a cluster, one node that answers, if there is any: others may be down, which concerns their circuits."""

@@ -24,6 +24,7 @@ Schedule = tuple[tuple[int, int], ...]
 """Turns: at this step, this thread goes on."""
 
 _LIMIT = 20_000
+_PATIENCE = 30
 _ENDLESS = f"it does not end: {_LIMIT} steps"
 _NEVER = sys.maxsize
 
@@ -101,7 +102,7 @@ class Scheduler:
                 worker.operation = None
                 worker.gate.release()
             for thread in threads:
-                thread.join()
+                thread.join(_PATIENCE)
 
     def run(
         self,
@@ -124,7 +125,8 @@ class Scheduler:
         for worker, operation in zip(self._workers, operations, strict=False):
             worker.operation, worker.busy = operation, True
         self._resume(self._choose(self._ready()))
-        self._over.acquire()
+        if not self._over.acquire(timeout=_PATIENCE):  # before Python 3.12 an abandoned thread is no longer traced
+            raise AssertionError(f"a thread does not end within {_PATIENCE} s, not even when it is abandoned")
         if self._next != _NEVER and not (run.problem or lenient):
             run.problem = f"the schedule does not replay: there is no step {self._next}"
         run.steps = self._steps
