@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import re
 from random import Random
+from typing import Any
 
 import pytest
 
 from proof.explore import report
+from proof.explore.__main__ import main
 from proof.explore.bugs import PLANTED
 from proof.explore.checks import PROMISES
 from proof.explore.moves import BY_PERMIT, Bench, Move
 from proof.explore.planted import Planted, find
+from proof.explore.processes import explore_all
 from proof.explore.search import explore
 from proof.explore.worlds import QUICK, World
 
@@ -31,6 +35,24 @@ def test_an_exploration_may_end_before_the_fixed_point() -> None:
     seen = explore(QUICK[0], most=100)
     assert not seen.finished
     assert "no" in report.figures(seen)
+
+
+class Deadly(World):
+    def __reduce__(self) -> Any:
+        return os._exit, (3,)
+
+
+def test_a_process_that_dies_is_told_of() -> None:
+    """Of the others, what they found."""
+    found = list(explore_all([Deadly("deadly"), QUICK[0]], 2))
+    assert ["deadly: the process that explored it died, with exit status 3"] in found
+    assert [each.finished for each in found if not isinstance(each, list)] == [True]
+
+
+@pytest.mark.parametrize("wrong", [["--more", "-1"], ["--processes", "0"]])
+def test_a_command_line_that_explores_nothing_is_an_error(wrong: list[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["--quick", *wrong])
 
 
 @pytest.mark.parametrize("bug", PLANTED, ids=lambda bug: bug.name)

@@ -6,12 +6,14 @@ from collections.abc import Iterator
 
 import pytest
 
-from proof.schedules.__main__ import search
+from circuitbreaker import CircuitBreaker
+from proof.schedules.__main__ import main, search
 from proof.schedules.checking import Checker
 from proof.schedules.planted import PLANTED
 from proof.schedules.points import SwitchPoints
 from proof.schedules.report import story
 from proof.schedules.scenarios import SCENARIOS
+from proof.schedules.scheduler import Scheduler
 
 
 @pytest.fixture
@@ -57,6 +59,31 @@ def test_random_schedules_break_no_promise(checker: Checker) -> None:
     tried = checker.walk(SCENARIOS["success failure and reset"], 100, seed=1)
     assert tried.counterexample is None, story(tried.counterexample)
     assert tried.schedules == 100
+
+
+def test_a_thread_that_does_not_end_is_a_problem() -> None:
+    """Also where no thread may be stopped, as when it is found what there should be."""
+    breaker = CircuitBreaker()
+
+    def go_on_for_ever() -> None:
+        while True:
+            assert breaker.metrics().total_calls == 0
+
+    with Scheduler(SwitchPoints()).open() as scheduler:
+        problems = [scheduler.run([go_on_for_ever, breaker.metrics], fine=fine).problem for fine in (True, False)]
+        assert problems == ["it does not end: 20000 steps"] * 2
+        assert not scheduler.run([breaker.metrics]).problem
+
+
+def test_that_nothing_was_tried_is_a_problem(checker: Checker) -> None:
+    with pytest.raises(AssertionError, match="two successes: nothing was tried"):
+        checker.walk(SCENARIOS["two successes"], 0, seed=1)
+
+
+@pytest.mark.parametrize("wrong", [["no such scenario"], ["--preemptions", "-1"], ["--walks", "-1"]])
+def test_a_command_line_that_tries_nothing_is_an_error(wrong: list[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(wrong)
 
 
 def test_a_counterexample_replays() -> None:

@@ -117,6 +117,7 @@ class _RedisBackend:
             answers = self._run(reports)
         except Exception:
             if not self._answering_nodes():
+                self._stop_listening()  # When there is a server again, it may be another one.
                 raise
             answers = [self._run_alone(report) for report in reports]
         missing = [index for index, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
@@ -128,6 +129,7 @@ class _RedisBackend:
         errors = [answer for answer in answers if isinstance(answer, Exception)]
         outage = next((error for error in errors if type(error) is not ResponseError), None)
         if outage is not None and len(errors) == len(answers) and not self._answering_nodes():
+            self._stop_listening()
             raise outage  # Otherwise the server answers, and it is these records that cannot be used.
         return [answer if isinstance(answer, Exception) else _view(answer) for answer in answers]
 

@@ -178,7 +178,7 @@ class Store:
                     thread.start()
                 self._thread = thread
 
-    def until_listening(self) -> float | None:
+    def _until_listening(self) -> float | None:
         """Exchange what is due; return for how many seconds to listen, or `None` when all is over."""
         if self._closed:
             self._exchange_all()
@@ -195,7 +195,7 @@ class Store:
         self._asleep_until = until = max(due, self._resting_until)
         return 0.0 if self._closed else min(max(0.0, until - now), _LONG)
 
-    def listened(self, news: Sequence[View], error: Exception | None) -> None:
+    def _listened(self, news: Sequence[View], error: Exception | None) -> None:
         """Take in what was heard, and exchange what is due."""
         self._asleep_until = -math.inf
         if error is not None:
@@ -324,7 +324,7 @@ def _run(reference: weakref.ref[Store], backend: Backend, woken: Event) -> None:
     """The thread. It lets go of the store while it listens, so that one that nobody holds disappears."""
     while (store := reference()) is not None:
         try:
-            timeout = store.until_listening()
+            timeout = store._until_listening()
             away = store.error is not None
             del store
             if timeout is None:
@@ -332,7 +332,7 @@ def _run(reference: weakref.ref[Store], backend: Backend, woken: Event) -> None:
             news, error = _hear(backend, woken, timeout, away)
             store = reference()
             if store is not None:
-                store.listened(news, error)
+                store._listened(news, error)
                 del store
         except Exception:  # It must not be the end of the thread.
             _logger.exception("a store failed in a way that it should not; it goes on")

@@ -28,6 +28,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--more", type=int, default=0, metavar="N", help="let N more calls be out at once; default: 0")
     parser.add_argument("--processes", type=int, default=2, help="default: 2")
     asked = parser.parse_args(arguments)
+    if asked.more < 0 or asked.processes < 1:
+        parser.error("--more must be 0 or more, and --processes 1 or more")
     if asked.planted:
         return _find_all_planted()
     print(f"circuitbreaker on {platform.python_implementation()} {platform.python_version()}")

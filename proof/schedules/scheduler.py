@@ -125,7 +125,7 @@ class Scheduler:
         for worker, operation in zip(self._workers, operations, strict=False):
             worker.operation, worker.busy = operation, True
         self._resume(self._choose(self._ready()))
-        if not self._over.acquire(timeout=_PATIENCE):  # before Python 3.12 an abandoned thread is no longer traced
+        if not self._over.acquire(timeout=_PATIENCE):  # Before Python 3.12 only its first `Abandoned` hits a thread.
             raise AssertionError(f"a thread does not end within {_PATIENCE} s, not even when it is abandoned")
         if self._next != _NEVER and not (run.problem or lenient):
             run.problem = f"the schedule does not replay: there is no step {self._next}"
