@@ -70,7 +70,7 @@ def positive_count(name: str, value: Any) -> int:
 
 def show(seconds: float) -> str:
     """`seconds` as people read them: three digits, or all that stand before the point."""
-    return f"{seconds:.3g}" if seconds < 1000 else f"{seconds:.0f}"
+    return f"{seconds:.3g}" if seconds < 999.5 else f"{seconds:.0f}"
 
 
 def at_least(name: str, value: Any, least: float) -> float:
