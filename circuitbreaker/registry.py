@@ -111,18 +111,17 @@ class Registry:
             del _defaults[max(index for index, each in enumerate(_defaults) if each is self)]
 
     def add(self, breaker: CircuitBreaker) -> None:
-        """Let `breaker` be found here; a `ValueError` if a living one has its name."""
+        """Let `breaker` be found here; a `ValueError` if another that lives has its name."""
         with self._lock:
             taken = self._breakers.get(breaker.name)  # looked up once: another thread may drop it at any moment
             if taken is None:
                 for entry in self._listeners:  # before it can be found, so that nobody can be inside it
                     breaker._circuit.listen(*entry)
                 taken = self._breakers.setdefault(breaker.name, breaker)  # A signal handler may have been faster.
-                if taken is breaker:
-                    return
-        raise ValueError(
-            f"name {breaker.name!r} is taken by {taken!r}; use get_breaker(), get_or_create(), or registry=None"
-        )
+        if taken is not breaker:
+            raise ValueError(
+                f"name {breaker.name!r} is taken by {taken!r}; use get_breaker(), get_or_create(), or registry=None"
+            )
 
     def discard(self, breaker: CircuitBreaker) -> None:
         """Let `breaker` be found and heard of here no longer, and its name be free."""
@@ -143,7 +142,7 @@ class Registry:
             return next(breaker for breaker in made if breaker is not None)
 
     def _make(self, name: str, options: Options) -> CircuitBreaker | None:
-        """A new breaker called `name`; `None` if a signal handler of this thread was faster."""
+        """A new breaker called `name`; `None` if somebody in this thread was faster: a signal handler, or own code."""
         from .breaker import CircuitBreaker  # which finds its registry here
 
         breaker = CircuitBreaker(name, registry=None, **merged(self.defaults, options))

@@ -8,7 +8,8 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from datetime import timedelta
 from typing import Any
 
@@ -303,7 +304,7 @@ def test_callers_see_nothing_of_an_outage(site: Site, outage: Outage, caplog: py
         assert one.heard[0].name == "shop"
         assert one.call(fail, 3) == ["Boom"] * 3
         assert one.state is CircuitState.OPEN
-        assert use_for(0.4, one) == {"CircuitOpenError"}
+        assert use_for(0.3, one) == {"CircuitOpenError"}
         assert one.reachable == [False], "once, however often it is tried"
         assert log_lines(caplog) == [GONE]
     one.await_healing()
@@ -341,9 +342,9 @@ def test_an_open_circuit_recovers_alone(site: Site, outage: Outage) -> None:
     site.sync()
     with outage(site):
         one.call(fail)
-        until(lambda: one.call() == ["fine"], "a trial goes")
-        assert one.changes == ["open", "half_open", "closed"]
         one.await_outage()
+        until(lambda: one.call() == ["fine"], "a trial goes, and asks nobody", 1)
+        assert one.changes == ["open", "half_open", "closed"]
     one.await_healing()
     site.sync()
     assert one.state is CircuitState.CLOSED
@@ -388,10 +389,9 @@ def test_a_server_that_was_never_there(site: Site, caplog: pytest.LogCaptureFixt
 def test_an_idle_store_heals(site: Site) -> None:
     """S7: without a call; and hears of what is decided afterwards."""
     one, other = site.pair()
-    site.server.restart()
-    one.await_outage()
-    one.await_healing()
-    other.await_healing()
+    site.server.restart()  # It may be back before anybody looks.
+    for each in (one, other):
+        until(lambda each=each: each.reachable == [False, True], "the outage is noticed, and its end")
     calls = one.breaker.metrics().total_calls
     other.breaker.open()
     until(lambda: one.state is CircuitState.OPEN, "it hears of it")
@@ -708,13 +708,15 @@ def test_flushed_while_open(site: Site) -> None:
     one, other = site.pair(failure_threshold=2, reset_timeout=LONG)
     one.call(fail, 2)
     site.sync()
+    assert use_for(0.5, one) == {"CircuitOpenError"}, "it has been open for a while"
     before = one.refusal()
+    end = time.monotonic() + before.retry_after
     forget(site)
     late = site.newcomer(failure_threshold=2)
     for each in (one, other, late):
         after = each.refusal()
-        assert after.retry_after == pytest.approx(before.retry_after, abs=2)
-        assert after.opened_at == pytest.approx(before.opened_at, abs=timedelta(seconds=2))
+        assert time.monotonic() + after.retry_after == pytest.approx(end, abs=0.3)
+        assert after.opened_at == pytest.approx(before.opened_at, abs=timedelta(seconds=0.3))
         assert after.reason == before.reason == "2 consecutive failures, threshold 2"
         assert str(after.last_failure) == "Boom: out of order"
     assert one.changes == other.changes == ["open"]
@@ -1038,10 +1040,21 @@ def test_a_user_who_may_not_use_channels(site: Site, caplog: pytest.LogCaptureFi
 # Sentinel
 
 
+@pytest.fixture(scope="module")
+def grounds() -> Iterator[tuple[Cluster, list[Sentinel]]]:
+    """A cluster, and a sentinel for each failover: started together, for each takes two seconds."""
+    with ExitStack() as parts, ThreadPoolExecutor() as pool:
+        cluster, *sentinels = pool.submit(Cluster), pool.submit(Sentinel), pool.submit(Sentinel)
+        yield (
+            parts.enter_context(cluster.result()),
+            [parts.enter_context(each.result()) for each in sentinels],
+        )
+
+
 @pytest.mark.parametrize("how", ["killed", "paused"])
-def test_failover(how: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_failover(grounds: tuple[Cluster, list[Sentinel]], how: str, caplog: pytest.LogCaptureFixture) -> None:
     """S7: the circuit stays open through it, by what the processes know, and is shared at the new master."""
-    with Sentinel() as sentinel:
+    with grounds[1].pop() as sentinel:
         members = [
             Member(sentinel.client(socket_timeout=TIMEOUT), failure_threshold=2, reset_timeout=LONG) for _ in range(2)
         ]
@@ -1057,10 +1070,13 @@ def test_failover(how: str, caplog: pytest.LogCaptureFixture) -> None:
                 sentinel.master.pause()
             else:
                 sentinel.master.kill()
-            until(lambda: not any(each.call() == ["fine"] for each in members) and one.has_noticed(), "it is noticed")
+            until(
+                lambda: all(each.call() == ["CircuitOpenError"] and False in each.reachable for each in members),
+                "it is noticed",
+            )
             until(lambda: sentinel.address() == (HOST, sentinel.replica.port), "there is a new master", 15)
             for each in members:
-                until(lambda each=each: each.call() and each.said == "connected", "it finds the new master")
+                until(lambda each=each: each.call() and each.reachable[-1], "it finds the new master")
             assert [str(each.state) for each in members] == ["open"] * 2
             assert [each.reachable for each in members] == [[False, True]] * 2
             assert sorted(log_lines(caplog)) == [GONE] * 2 + [BACK] * 2
@@ -1109,9 +1125,9 @@ class Ring:
 class Process:
     """One process with a circuit on each node, all on one store."""
 
-    def __init__(self, ring: Ring, prefix: str = "circuitbreaker", **options: Any) -> None:
-        self.client = ring.cluster.client(socket_timeout=TIMEOUT, **options)
-        self.store = RedisStore(self.client, interval=0.02)
+    def __init__(self, ring: Ring, **options: Any) -> None:
+        client = ring.cluster.client(socket_timeout=TIMEOUT, **options)
+        self.store = RedisStore(client, interval=0.02)
         self.breakers = [
             CircuitBreaker(name, registry=None, store=self.store, failure_threshold=2, reset_timeout=LONG)
             for name in ring.names
@@ -1131,9 +1147,8 @@ class Process:
 
 
 @pytest.fixture(scope="module")
-def ring() -> Iterator[Ring]:
-    with Cluster() as cluster:
-        yield Ring(cluster)
+def ring(grounds: tuple[Cluster, list[Sentinel]]) -> Ring:
+    return Ring(grounds[0])
 
 
 @pytest.fixture
@@ -1179,7 +1194,7 @@ def test_circuits_on_all_nodes_of_a_cluster(ring: Ring, processes: list[Process]
     assert one.heard == other.heard == []
 
 
-@pytest.mark.parametrize("victim", [0, 1, 2])
+@pytest.mark.parametrize("victim", [0, 2])
 def test_a_dead_node_concerns_its_circuits_alone(ring: Ring, processes: list[Process], victim: int) -> None:
     """S7: the other circuits are shared as before; its own go on alone, and are told when it is back."""
     one, other = processes
@@ -1206,7 +1221,8 @@ def test_a_dead_node_concerns_its_circuits_alone(ring: Ring, processes: list[Pro
 
 def test_a_cluster_that_is_gone(ring: Ring, processes: list[Process], caplog: pytest.LogCaptureFixture) -> None:
     """S7: all nodes pause; one event for each circuit, and one line for the store."""
-    one, other = processes
+    one, other = Process(ring, retry=Retry(ConstantBackoff(0.01), 1)), processes[0]
+    processes.append(one)
     one.call()
     in_sync([one])
     for node in ring.cluster.nodes:

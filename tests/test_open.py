@@ -276,7 +276,16 @@ def test_a_failure_may_carry_its_own_delay(clock: ManualClock) -> None:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "shown"), [(0.01234, "0.0123"), (59.94, "59.9"), (999.4, "999"), (999.6, "1000"), (1000, "1000"), (3600, "3600"), (86400.4, "86400")]
+    ("seconds", "shown"),
+    [
+        (0.01234, "0.0123"),
+        (59.94, "59.9"),
+        (999.4, "999"),
+        (999.6, "1000"),
+        (1000, "1000"),
+        (3600, "3600"),
+        (86400.4, "86400"),
+    ],
 )
 def test_waits_are_shown_as_people_read_them(clock: ManualClock, seconds: float, shown: str) -> None:
     breaker = CircuitBreaker("x", reset_timeout=seconds, clock=clock)

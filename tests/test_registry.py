@@ -19,6 +19,7 @@ from circuitbreaker import (
     ManualClock,
     Registry,
     StateChange,
+    Watch,
     circuit,
     get_breaker,
 )
@@ -180,6 +181,34 @@ def test_threads_may_create_the_same_name_at_once(sandbox: Registry) -> None:
             in_threads(4, lambda name=name: made.append(sandbox.get_or_create(name, failure_threshold=2)))
     assert len(made) == 120
     assert len({id(breaker) for breaker in made}) == len(sandbox) == 30
+
+
+def test_a_policy_may_ask_for_the_breaker_for_which_it_is_asked(sandbox: Registry) -> None:
+    """One breaker comes out; with other options it is refused as ever."""
+    asked: list[CircuitBreaker] = []
+
+    class Policy:
+        def watch(self) -> Watch:
+            if not asking:
+                asking.append(1)
+                asked.append(sandbox.get_or_create("one", trip=policy))
+            return ConsecutiveFailures(1).watch()
+
+    asking: list[int] = []
+    policy = Policy()
+    assert [sandbox.get_or_create("one", trip=policy)] == asked == list(sandbox)
+    with pytest.raises(ValueError, match="the name 'one' is taken by a breaker with other options: trip <"):
+        sandbox.get_or_create("one")
+
+
+def test_a_breaker_may_be_added_again(sandbox: Registry) -> None:
+    """E5: it is heard of once all the same."""
+    heard: list[StateChange] = []
+    sandbox.on("state_change", heard.append)
+    breaker = CircuitBreaker("one")
+    sandbox.add(breaker)
+    breaker.open()
+    assert len(heard) == len(sandbox) == 1
 
 
 def test_threads_may_decorate_functions_of_one_name_at_once(sandbox: Registry) -> None:

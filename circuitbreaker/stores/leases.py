@@ -90,12 +90,12 @@ class Leases:
                 self._met.add(lease)
                 self._unused[lease] = asked_at + left
                 self._leased_at = now
-        if view.contended and now - self._leased_at > self._pause:
+        if view.contended and now - self._leased_at > self._pause / 2:
             self.returned.extend(self._unused)  # No call came for them, and elsewhere calls wait.
             self._unused.clear()
         if wished and not self._unused:
             self._ask_at = now + max(self._soon, min(view.wait, max(view.left, self._pause)))
-            self._remind_at = now + max(self._pause, view.wait)
+            self._remind_at = now + view.wait + 2 * self._pause  # later than those for whom calls wait
 
     def look_in(self, now: float) -> float | None:
         """In how many seconds to ask again; `None` if there is nothing to be asked."""

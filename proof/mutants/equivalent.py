@@ -337,13 +337,6 @@ EQUIVALENT: list[Equivalent] = [
         ("",),
         "It is for type checkers, and tests/typing_checks.py, which does not take part, would show them.",
     ),
-    Equivalent(
-        "keyed",
-        "KeyedBreakers._shrink",
-        "if len(dropped) == excess:",
-        ("if len(dropped) >= excess:",),
-        "It is asked after each, so there is never one more.",
-    ),
 ]
 
 
