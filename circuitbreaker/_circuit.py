@@ -92,7 +92,7 @@ class Circuit:
         """A permit, or why there is none. Never blocks."""
         now, engine = self.clock.monotonic(), self.engine
         if self.link is not None and self.link.new:
-            self.link.begin()
+            self.link.begin(self)
         refusal = engine.refusal(now) if engine.period.asks else None
         if refusal is None:
             if self.serial.later:
@@ -276,7 +276,7 @@ class Circuit:
 
     def _share_order(self) -> None:
         if self.link is not None:
-            self.serial.run(self.link.share_order)
+            self.serial.run(self.link.share_order, self)
 
     def follow(self, change: Callable[[float], Transition | None]) -> None:
         """Have what the fleet decided change the state, and tell of it."""

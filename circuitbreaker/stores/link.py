@@ -15,7 +15,7 @@ from collections.abc import Callable
 from functools import partial
 from logging import getLogger
 from threading import Event
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 from weakref import ref
 
 from .._moments import utc
@@ -60,6 +60,7 @@ class Link:
         self.bounds: tuple[float, ...] = ()
         self._warned = False
         self._error: str | None = None
+        self._reachable = True  # as far as was told
         self._waiters: list[Event] = []  # who wait for what is to be reported
         self._answered: list[Event] = []  # ... and for the answer to the pending report
         self._known: View | None = None  # the last decision that is known
@@ -89,23 +90,19 @@ class Link:
 
     # What happens here
 
-    def begin(self) -> None:
+    def begin(self, circuit: Circuit) -> None:
         """The first call has come."""
         self.new = False
-        circuit = self._circuit()
-        if circuit is not None and self._followed is None:
-            self._followed = circuit.engine.period  # As far as anybody knows, the fleet's circuit is like a new one.
+        # As far as anybody knows, the fleet's circuit is like a new one.
+        self._followed = self._followed or circuit.engine.period
         self.poke(0.0)
 
     def poke(self, within: float) -> None:
         """Have a report made within so many seconds."""
         self._store.poke(self, within)
 
-    def share_order(self) -> None:
+    def share_order(self, circuit: Circuit) -> None:
         """Somebody ordered something: tell the fleet, if it made a difference."""
-        circuit = self._circuit()
-        if circuit is None:
-            return
         engine = circuit.engine
         if engine.period is not self._followed or _text(engine.hold) != (self._known.hold if self._known else ""):
             self._ordered = True
@@ -138,7 +135,7 @@ class Link:
     def collect(self) -> Report | None:
         """What to report, if there is anything; what was reported and not answered comes first."""
         circuit = self._circuit()
-        if circuit is None:  # It disappeared.
+        if circuit is None:  # pragma: no cover - it disappeared since it had something to say
             _set_all(self._waiters)
             return None
         return circuit.serial.run_now(self._collect, circuit)
@@ -214,8 +211,7 @@ class Link:
                 return None
             if isinstance(period, Closed) and (known is None or known.state == "closed"):
                 self._followed, self._own = period, None  # It opened and closed again for this process alone.
-                if known is not None and isinstance(period.watch, SharedWatch):
-                    period.watch.skip()
+                cast("SharedWatch", period.watch).skip()  # One that is not watched was ordered.
                 return None
         self._proposed = period
         return self._decided(circuit, period, now, ordered)
@@ -261,8 +257,8 @@ class Link:
         """Take in the answer to the pending report."""
         if self._error is not None:
             self._error = None
-            self.tell_of_store(True, "")
-        self._have_followed(partial(self._take_answer, view))
+            self.tell_of_store()
+        self._have_followed(lambda circuit, now: self._take_answer(circuit, view, now))
         if view.digest != self._terms.digest and not self._warned:
             self._warned = True
             _logger.warning(
@@ -275,21 +271,22 @@ class Link:
 
     def told(self, view: View) -> None:
         """Take in what somebody decided, as everybody is told."""
-        self._have_followed(partial(self._take_news, view))
+        self._have_followed(lambda circuit, now: self._take_news(circuit, view, now))
 
     def failed(self, error: Exception) -> None:
         """The record of this circuit alone is beyond use: it goes on alone, and asks again."""
         if self._error is None:
             self._error = f"{type(error).__name__}: {error}"
             _logger.error("circuit %r: its record cannot be used; it goes on alone: %s", self.name, self._error)
-            self.tell_of_store(False, self._error)
+            self.tell_of_store()
         self.poke(_SAFETY * self.interval)
 
-    def tell_of_store(self, reachable: bool, error: str) -> None:
-        """Tell those who listen to `"store"`."""
-        circuit = self._circuit()
-        if circuit is not None and not self.new:
-            circuit.tell_of_store(reachable, error)
+    def tell_of_store(self) -> None:
+        """Tell those who listen to `"store"`, if there is something new to tell."""
+        circuit, error = self._circuit(), self._store.error or self._error
+        if circuit is not None and not self.new and (error is None) != self._reachable:
+            self._reachable = error is None
+            circuit.tell_of_store(error is None, error or "")
 
     def when_exchanged(self) -> Event:
         """An event that is set when all that has happened until now is exchanged."""
@@ -308,14 +305,13 @@ class Link:
             self._looks = True
             self.poke(self.interval)
 
-    def _have_followed(self, step: Callable[[float], Transition | None]) -> None:
+    def _have_followed(self, step: Callable[[Circuit, float], Transition | None]) -> None:
         circuit = self._circuit()
         if circuit is not None:
-            circuit.follow(step)
+            circuit.follow(partial(step, circuit))
 
-    def _take_news(self, view: View, now: float) -> Transition | None:
-        circuit = self._circuit()
-        if circuit is None or self._known is None or not self._is_news(view):
+    def _take_news(self, circuit: Circuit, view: View, now: float) -> Transition | None:
+        if self._known is None or not self._is_news(view):
             return None
         change = self._follow(circuit, view, now)
         self._schedule(now)
@@ -327,14 +323,10 @@ class Link:
             return True
         return view.version == known.version and view.origin != known.origin
 
-    def _take_answer(self, view: View, now: float) -> Transition | None:
-        circuit, report = self._circuit(), self._pending
-        if circuit is None or report is None:
-            return None
-        self._pending = None
+    def _take_answer(self, circuit: Circuit, view: View, now: float) -> Transition | None:
+        report, self._pending = self._pending, None
+        assert report is not None
         self.leases.answered()
-        if self._known is not None and view.version < self._known.version:
-            return None  # overtaken by what everybody was told
         decision, change = report.decision, None
         if not self._is_news(view):
             self._refuse(circuit, view, report, now)
@@ -347,8 +339,8 @@ class Link:
         change = change or self._learn(circuit, view, report, now)
         self._take_leases(circuit, view, report, now)
         self._schedule(now)
-        if self._ordered or not self._is_told(circuit.engine.period):
-            self.poke(0.0)  # Something was decided while the answer was under way.
+        if self._ordered or self._waiters or not self._is_told(circuit.engine.period):
+            self.poke(0.0)  # Something came while the answer was under way.
         return change
 
     def _is_told(self, period: Period) -> bool:

@@ -33,8 +33,7 @@ class MemoryServer:
 
     def remove(self, backend: _MemoryBackend) -> None:
         """Undo `add`."""
-        if backend in self._backends:
-            self._backends.remove(backend)
+        self._backends.remove(backend)
 
     def flush(self) -> None:
         """Forget everything."""

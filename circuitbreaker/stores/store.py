@@ -260,7 +260,7 @@ class Store:
         if self.error is None:
             self.error = f"{type(error).__name__}: {error}"
             _logger.error("a store cannot be reached; its circuits go on alone meanwhile: %s", self.error)
-            self._tell(False, self.error)
+            self._tell()
             self._look()
 
     def _recover(self) -> None:
@@ -268,16 +268,16 @@ class Store:
         if self.error is not None:
             self.error = None
             _logger.warning("a store can be reached again")
-            self._tell(True, "")
+            self._tell()
             self._look()  # once more, for what was told to all before this process listens again
 
     def _look(self) -> None:
         for link in self._alive():
             link.look()
 
-    def _tell(self, reachable: bool, error: str) -> None:
+    def _tell(self) -> None:
         for link in self._alive():
-            link.tell_of_store(reachable, error)
+            link.tell_of_store()
 
     def _renew(self) -> None:  # pragma: no cover - runs in forked children, where nothing collects
         """In a forked child: it is another process, with a thread and a connection of its own (S8)."""
@@ -302,7 +302,7 @@ def _wake(backend: Backend, woken: Event) -> None:
 _open: weakref.WeakSet[Store] = weakref.WeakSet()
 
 
-def _close_all() -> None:
+def _close_all() -> None:  # pragma: no cover - at the end of the process, when nothing collects
     """At the end of the process, tell what is left to tell: a short life's failures count too."""
     for store in list(_open):
         store.close()
