@@ -46,7 +46,8 @@ def test_an_order_that_changes_nothing_is_not_told(fleet: Fleet, server: MemoryS
 
 def test_who_was_never_used_is_not_told_of_an_outage(fleet: Fleet, server: MemoryServer) -> None:
     """S7, S9"""
-    used, unused = fleet.add(), CircuitBreaker("unused", registry=None, store=fleet.add().store)
+    used = fleet.add()
+    unused = CircuitBreaker("unused", registry=None, store=used.store)
     heard: list[Any] = []
     unused.on("store", heard.append)
     used.call()
