@@ -15,7 +15,7 @@ class Own:
     __slots__ = ("_acknowledged", "_failures", "_head", "_numbers", "_run", "_seconds", "_told", "_upto", "bounds")
 
     def __init__(self, bounds: tuple[float, ...]) -> None:
-        self.bounds = bounds
+        self.bounds: tuple[float, ...] = bounds
         self._upto = 0  # the last call that was told, or is being told
         self._acknowledged = 0  # the last one that the fleet's run covers
         self._run = 0  # the fleet's failures in a row up to there

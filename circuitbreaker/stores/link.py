@@ -50,13 +50,13 @@ class Link:
     def __init__(self, circuit: Circuit, store: Store, process: str) -> None:
         self._circuit = ref(circuit)
         self._store = store
-        self.name = circuit.name
-        self.process = process
-        self.new = True  # no call came yet
-        self.due = math.inf  # when the next report is due, on the store's clock
-        self.quorum = store.quorum
-        self.interval = store.interval
-        self.soon = store.interval / 5
+        self.name: str = circuit.name
+        self.process: str = process
+        self.new: bool = True  # no call came yet
+        self.due: float = math.inf  # when the next report is due, on the store's clock
+        self.quorum: int = store.quorum
+        self.interval: float = store.interval
+        self.soon: float = store.interval / 5
         self.bounds: tuple[float, ...] = ()
         self._warned = False
         self._error: str | None = None
@@ -79,7 +79,7 @@ class Link:
         self._forget_trials()
 
     def _forget_trials(self) -> None:
-        self.leases = Leases(_SAFETY * self.interval, self.soon)
+        self.leases: Leases = Leases(_SAFETY * self.interval, self.soon)
 
     def rules(self, rules: Rules, settings: Settings) -> SharedRules:
         """The rules for the engine."""

@@ -20,7 +20,7 @@ class MemoryServer:
 
     def __init__(self, clock: Clock | None = None) -> None:
         self.clock: Clock = clock or SystemClock()
-        self.condition = Condition()
+        self.condition: Condition = Condition()
         self.error: Exception | None = None
         """What every exchange raises, to try an outage out."""
         self._records: dict[str, Record] = {}

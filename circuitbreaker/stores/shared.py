@@ -54,7 +54,7 @@ class LeasedTrial(Trial):
 
     def __init__(self, period: HalfOpen, deadline: float, lease: str) -> None:
         super().__init__(period, deadline)
-        self.lease = lease
+        self.lease: str = lease
 
 
 class LeasedHalfOpen(HalfOpen):

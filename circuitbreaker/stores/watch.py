@@ -36,7 +36,7 @@ class SharedWatch(SparseWatch):
         self._others = 0  # calls of others that the policy was shown
         self._armed = True
         self._skip = False
-        self.known = not link.new
+        self.known: bool = not link.new
         self.ask()
 
     def see(self, outcome: Outcome) -> str | None:
@@ -58,9 +58,9 @@ class SharedWatch(SparseWatch):
         """Work out which outcomes to be shown: what the policies ask for, and one success for each report."""
         watches = [self._fleet] if self._alone is None else [self._fleet, self._alone]
         fleet_due = self._fleet.due if self._fleet.due == NEVER else max(0, self._fleet.due - self._others)
-        self.due = min([fleet_due, *(watch.due for watch in watches[1:])])
-        self.wake = -math.inf if self._armed else min(watch.wake for watch in watches)
-        self.slow = min(watch.slow for watch in watches) if self.known else -math.inf
+        self.due: int = min([fleet_due, *(watch.due for watch in watches[1:])])
+        self.wake: float = -math.inf if self._armed else min(watch.wake for watch in watches)
+        self.slow: float = min(watch.slow for watch in watches) if self.known else -math.inf
 
     # What this process tells the others
 
