@@ -44,6 +44,12 @@ class Own:
         since = outcome.number - self._acknowledged
         return self._run + since if outcome.failed and outcome.run >= since else outcome.run
 
+    def longest_run(self, period: Closed, view: View) -> int:
+        """Failures in a row as the fleet counted them, with those after them that are still to be told."""
+        untold = total(period.tally) - self._upto
+        goes_on = view.run == view.peak and period.run >= untold
+        return view.peak + untold if goes_on else view.peak
+
     def collect(self, period: Closed) -> Counts | None:
         """What is to be told."""
         upto = min(period.final, total(period.tally))
@@ -86,13 +92,13 @@ class Sums:
         """What others saw that was not heard of before."""
         numbers = _less(_less(view.numbers, mine.numbers), self.numbers)
         seconds = _less(_less(view.seconds, mine.seconds), self.seconds)
-        return tuple(max(0, each) for each in numbers), tuple(max(0.0, each) for each in seconds)
+        return _none_below_zero(numbers), _none_below_zero(seconds)
 
     def set(self, view: View, mine: Sums) -> None:
         """From now on, all but `mine` of `view` was heard of."""
         # Never less than nothing: a forked child may know of calls that its parent has not told yet.
-        self.numbers = tuple(max(0, each) for each in _less(view.numbers, mine.numbers))
-        self.seconds = tuple(max(0.0, each) for each in _less(view.seconds, mine.seconds))
+        self.numbers = _none_below_zero(_less(view.numbers, mine.numbers))
+        self.seconds = _none_below_zero(_less(view.seconds, mine.seconds))
 
 
 def _sum(one: tuple[float, ...], other: tuple[float, ...]) -> tuple[float, ...]:
@@ -103,11 +109,17 @@ def _less(whole: tuple[float, ...], part: tuple[float, ...]) -> tuple[float, ...
     return (*(a - b for a, b in zip(whole, part, strict=False)), *whole[len(part) :])
 
 
+def _none_below_zero(numbers: tuple[float, ...]) -> tuple[float, ...]:
+    return tuple(max(0, each) for each in numbers)
+
+
 def without(
     history: tuple[tuple[float, tuple[float, ...]], ...], counts: Counts | None
 ) -> tuple[tuple[float, tuple[float, ...]], ...]:
-    """`history` without what this process told just now."""
-    if not history or counts is None:
-        return history
-    *before, (ago, numbers) = history
-    return (*before, (ago, tuple(max(0, each) for each in _less(numbers, counts.numbers))))
+    """`history` without what this process told: just now, or before if it had to say it again."""
+    mine = () if counts is None else counts.numbers
+    others: list[tuple[float, tuple[float, ...]]] = []
+    for ago, numbers in reversed(history):
+        others.append((ago, _none_below_zero(_less(numbers, mine))))
+        mine = _none_below_zero(_less(mine, numbers))
+    return tuple(reversed(others))

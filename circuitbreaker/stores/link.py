@@ -332,7 +332,7 @@ class Link:
             self._refuse(circuit, view, report, now)
         elif decision is not None and view.origin == self.process and view.state == decision.state:
             change = self._agree(circuit, view, now)
-        elif self._known is None and view.state == "closed" and view.hold == _text(circuit.engine.hold):
+        elif self._is_as_new(circuit, view) and not self._was_granted(decision):
             self._join(circuit, view, report, now)
         else:
             change = self._follow(circuit, view, now)
@@ -342,6 +342,14 @@ class Link:
         if self._ordered or self._waiters or not self._is_told(circuit.engine.period):
             self.poke(0.0)  # Something came while the answer was under way.
         return change
+
+    def _is_as_new(self, circuit: Circuit, view: View) -> bool:
+        """Whether this is the first answer, and nothing in it contradicts what is here."""
+        return self._known is None and view.state == "closed" and view.hold == _text(circuit.engine.hold)
+
+    def _was_granted(self, decision: Decision | None) -> bool:
+        """Whether a first report's decision was taken over: always, but for want of a quorum."""
+        return decision is not None and (decision.ordered or self.quorum == 1)
 
     def _is_told(self, period: Period) -> bool:
         """Whether the fleet knows of `period`, or need not."""

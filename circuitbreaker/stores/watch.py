@@ -83,26 +83,29 @@ class SharedWatch(SparseWatch):
     def learn(self, period: Closed, view: View, counts: Counts | None, now: float) -> str | None:
         """Show the policy what others saw, as `view` tells, which answers a report of `counts`."""
         mine = self._own.acknowledge(period, counts, view.run)
-        reason = None
+        batches: list[tuple[float, tuple[float, ...], tuple[float, ...]]] = []
         if not self.known:
-            self.known = True
-            for ago, numbers in without(view.history, counts):
-                reason = reason or self._show(period, numbers, (), 0, now - ago)
+            batches = [(now - ago, numbers, ()) for ago, numbers in without(view.history, counts)]
         elif not self._skip:
-            fresh, seconds = self._heard.others(view, mine)
-            reason = self._show(period, fresh, seconds, view.peak, now)
+            batches = [(now, *self._heard.others(view, mine))]
         self._heard.set(view, mine)
-        self._skip = False
+        self.known, self._skip = True, False
+        run = self._own.longest_run(period, view)
+        later = sum(_failures(numbers) for _, numbers, _ in batches)
+        reason = None
+        for at, numbers, seconds in batches:
+            later -= _failures(numbers)
+            reason = reason or self._show(period, numbers, seconds, run - later, at)
         self.ask()
         return reason
 
     def _show(
         self, period: Closed, numbers: tuple[float, ...], seconds: tuple[float, ...], peak: int, now: float
     ) -> str | None:
-        """Show a batch: first the successes, then the failures, the fast before the slow."""
+        """Show a batch: first the successes, then the failures, the last of which is the `peak`-th in a row."""
         number = total(period.tally) + self._others
         self._others += int(sum(numbers))
-        failures = int(sum(numbers[1::2]))  # that are still to be shown
+        failures = _failures(numbers)  # that are still to be shown
         reason = None
         for index in [*range(0, len(numbers), 2), *range(1, len(numbers), 2)]:
             many, failed = int(numbers[index]), bool(index % 2)
@@ -130,3 +133,7 @@ class SharedWatch(SparseWatch):
         bounds = self._own.bounds
         level = min(index // 2, len(bounds))
         return took or (math.nextafter(bounds[level - 1], math.inf) if level else 0.0)
+
+
+def _failures(numbers: tuple[float, ...]) -> int:
+    return int(sum(numbers[1::2]))
