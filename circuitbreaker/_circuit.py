@@ -194,10 +194,14 @@ class Circuit:
         verdict: Verdict,
         error: BaseException | None = None,
         result: object = NO_RESULT,
+        stopped: float | None = None,
     ) -> None:
-        """Take in how a call ended that began at `started`, or joined without a permit if that is `None`."""
+        """Take in how a call ended that began at `started`, or joined without a permit if that is `None`.
+
+        It took until `stopped`, if that is given, and otherwise until now.
+        """
         now = self.clock.monotonic()
-        duration = 0.0 if started is None else now - started
+        duration = 0.0 if started is None else (now if stopped is None else stopped) - started
         if verdict is Verdict.SUCCESS:
             self.succeed(admission, now, duration)
         elif verdict is Verdict.FAILURE:

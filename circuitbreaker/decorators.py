@@ -16,7 +16,7 @@ from ._circuit import Circuit
 from ._runs import Choose, async_generator_function, generator_function, run, run_async
 from ._values import positive_count
 from .breaker import CircuitBreaker
-from .keyed import KeyedBreakers
+from .keyed import MAXSIZE, KeyedBreakers
 from .options import Options, Settings, merged
 from .registry import Registry, home_of
 
@@ -31,7 +31,6 @@ P = ParamSpec("P")
 R = TypeVar("R")
 S = TypeVar("S")
 Function = Callable[..., Any]
-_MAXSIZE = 1024
 
 
 @overload  # A staticmethod is a callable too; the first overload that fits is taken.
@@ -47,7 +46,7 @@ def circuit(function: Callable[P, R], /) -> Guarded[P, R]: ...
 def circuit(
     *,
     key: Callable[..., Hashable],
-    maxsize: int = _MAXSIZE,
+    maxsize: int = MAXSIZE,
     name: str | None = None,
     registry: Registry | EllipsisType | None = ...,
     **options: Unpack[Options],
@@ -61,7 +60,7 @@ def circuit(
     /,
     *,
     key: Callable[..., Hashable] | None = None,
-    maxsize: int = _MAXSIZE,
+    maxsize: int = MAXSIZE,
     name: str | None = None,
     registry: Registry | EllipsisType | None = ...,
     **options: Unpack[Options],
@@ -95,7 +94,7 @@ def circuit(
     if key is not None:
         positive_count("maxsize", maxsize)
         decorate = partial(_guard_by_key, home, name, options, settings, plain_callable("key", key), maxsize)
-    elif maxsize == _MAXSIZE:
+    elif maxsize == MAXSIZE:
         decorate = partial(_guard_by_one, home, name, options)
     else:
         raise TypeError(f"maxsize goes with key, got maxsize={maxsize!r} alone")
@@ -129,17 +128,11 @@ def _guard_by_key(
     function: Function,
 ) -> Any:
     stem = _name_of(function) if name is None else name
-
-    def make(key: Hashable) -> CircuitBreaker:
-        if home is None:
-            return CircuitBreaker(f"{stem}[{key}]", registry=None, **options)
-        return home._create(f"{stem}[{key}]", options)
-
-    breakers = KeyedBreakers(make, (lambda breaker: None) if home is None else home.discard, maxsize)
+    breakers = KeyedBreakers(stem, maxsize=maxsize, registry=home, **options)
     _check_fallback(settings.fallback, function)
 
     def choose(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Circuit:
-        return breakers._use(key(*args, **kwargs))._circuit
+        return breakers.use(key(*args, **kwargs))._circuit
 
     return _wrap_by_key(choose, breakers, function)
 

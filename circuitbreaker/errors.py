@@ -9,10 +9,13 @@ A wrong option is a plain `ValueError` or `TypeError`; an unknown name is a `Key
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ._values import show
 from .events import CircuitState, Hold, LastFailure
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 __all__ = ["CircuitBreakerError", "CircuitOpenError"]
 
@@ -63,6 +66,13 @@ class CircuitOpenError(CircuitBreakerError):
         self.last_failure = last_failure
         self.hold = hold
         self.source = source
+
+    @classmethod
+    def like(cls, refused: CircuitOpenError) -> Self:
+        """The same refusal as an error of this class, which may be one that is also something else."""
+        error = cls(refused.name, refused.state, refused.retry_after)
+        vars(error).update(vars(refused))
+        return error
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.name, self.state, self.retry_after), vars(self)

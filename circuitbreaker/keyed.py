@@ -2,46 +2,83 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from itertools import count
 from threading import RLock
+from types import EllipsisType
+from typing import TYPE_CHECKING
 
 from ._fork import renew_in_child
 from ._values import positive_count
 from .breaker import CircuitBreaker
 from .events import CircuitState
+from .options import Options, Settings, merged
+from .registry import Registry, home_of
 
-__all__ = ["KeyedBreakers"]
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+__all__ = ["MAXSIZE", "KeyedBreakers"]
+
+MAXSIZE = 1024
+"""How many breakers are kept by key, unless told otherwise."""
 
 
 class KeyedBreakers(Mapping[Hashable, CircuitBreaker]):
     """The breakers made so far, by key. Looking makes none, and does not count as use.
 
+        hosts = KeyedBreakers("shop", failure_threshold=3)
+        with hosts.use("images.example"): ...
+
     Past `maxsize`, the least recently used breaker that is closed and not held is dropped. One that is open, half-open
     or held never is, for its next caller would get a closed one; so a mapping full of those grows beyond `maxsize`.
 
     Args:
-        make: makes the breaker for a key.
-        drop: is told of a breaker that is dropped.
+        name: each breaker's name is this, and its key in brackets.
         maxsize: how many breakers to keep.
+        registry: where they are found, whose defaults apply: the default registry if not given, `None` for nowhere.
+        options: see `Options`.
+
+    Raises:
+        ValueError: an option breaks its rule.
+        TypeError: an option is unknown, or of the wrong kind.
     """
 
     def __init__(
-        self, make: Callable[[Hashable], CircuitBreaker], drop: Callable[[CircuitBreaker], None], maxsize: int
+        self,
+        name: str,
+        *,
+        maxsize: int = MAXSIZE,
+        registry: Registry | EllipsisType | None = ...,
+        **options: Unpack[Options],
     ) -> None:
-        self._make = make
-        self._drop = drop
+        if not isinstance(name, str):
+            raise TypeError(f"name must be a string, got {name!r}")
+        self.name: str = name
         self.maxsize: int = positive_count("maxsize", maxsize)
+        self._home = home_of(registry, name)
+        Settings(options if self._home is None else merged(self._home.defaults, options))
+        self._options = options
         self._uses: dict[Hashable, _Use] = {}
         self._ticks = count()
         self._lock = RLock()  # re-entrant: a key's __eq__ may use what it guards
         renew_in_child(self)
 
-    def _use(self, key: Hashable) -> CircuitBreaker:
+    def use(self, key: Hashable) -> CircuitBreaker:
         """The breaker for `key`, made if need be, and now the most recently used."""
         use = self._uses.get(key) or self._make_use(key)
         use.last = next(self._ticks)
         return use.breaker
+
+    def _make(self, key: Hashable) -> CircuitBreaker:
+        name = f"{self.name}[{key}]"
+        if self._home is None:
+            return CircuitBreaker(name, registry=None, **self._options)
+        return self._home._create(name, self._options)
+
+    def _drop(self, breaker: CircuitBreaker) -> None:
+        if self._home is not None:
+            self._home.discard(breaker)
 
     def _make_use(self, key: Hashable) -> _Use:
         with self._lock:

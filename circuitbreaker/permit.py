@@ -23,11 +23,12 @@ class Permit:
     unsettled gives its attempt back and counts as ignored (H3). It may be settled in any thread.
     """
 
-    __slots__ = ("_circuit", "_started", "_unsettled")
+    __slots__ = ("_circuit", "_started", "_stopped", "_unsettled")
 
     def __init__(self, circuit: Circuit, admission: Admission, started: float) -> None:
         self._circuit = circuit
         self._started = started
+        self._stopped: float | None = None
         self._unsettled = [admission]  # a list, for its pop() is atomic: of two threads that settle, one does
 
     def success(self) -> None:
@@ -50,6 +51,10 @@ class Permit:
         """The call did not take place, or its end says nothing: give the attempt back."""
         self._settle_as(Verdict.IGNORED)
 
+    def stop_timing(self) -> None:
+        """The call's duration ends here; how it ended is still to come: an answer has begun, its body goes on."""
+        self._stopped = self._circuit.clock.monotonic()
+
     def settle(self, error: BaseException | None, result: object = NO_RESULT) -> None:
         """The call raised `error`, or returned `result`: settle as the breaker's options judge that."""
         if self._unsettled:
@@ -61,7 +66,7 @@ class Permit:
             admission = self._unsettled.pop()
         except IndexError:
             return
-        self._circuit.settle(admission, self._started, verdict, error, result)
+        self._circuit.settle(admission, self._started, verdict, error, result, self._stopped)
 
     def __enter__(self) -> Self:
         return self

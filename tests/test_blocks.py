@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from circuitbreaker import CallIgnored, CircuitBreaker, CircuitOpenError, CircuitState, ManualClock
+from circuitbreaker import CallIgnored, CircuitBreaker, CircuitOpenError, CircuitState, ManualClock, SlowCallRate
 from circuitbreaker._blocks import Blocks
 from circuitbreaker._periods import Closed
 from circuitbreaker._windows import SparseWatch
@@ -565,6 +565,19 @@ def test_a_permit_may_be_settled_in_another_thread(breaker: CircuitBreaker, cloc
     permit = breaker.acquire()
     in_threads(1, permit.success)
     assert breaker.state is CircuitState.CLOSED
+
+
+def test_a_permit_may_stop_timing_before_its_verdict(clock: ManualClock) -> None:
+    """W5: an answer has begun, and its body goes on."""
+    breaker = CircuitBreaker(trip=SlowCallRate(1.0, slower_than=5, calls=1), clock=clock)
+    durations: list[float] = []
+    breaker.on("success", lambda event: durations.append(event.duration))
+    permit = breaker.acquire()
+    clock.advance(3)
+    permit.stop_timing()
+    clock.advance(60)
+    permit.success()
+    assert (durations, breaker.state) == ([3], CircuitState.CLOSED)
 
 
 def test_a_permits_failure_wants_an_exception() -> None:

@@ -15,7 +15,7 @@ import pytest
 import circuitbreaker
 
 PACKAGE = Path(circuitbreaker.__file__).parent
-MODULES = {path.stem: path for path in sorted(PACKAGE.rglob("*.py"))}
+MODULES = {path.relative_to(PACKAGE).with_suffix("").as_posix(): path for path in sorted(PACKAGE.rglob("*.py"))}
 
 
 def imports(path: Path) -> set[str]:
@@ -39,7 +39,11 @@ def test_wrapt_is_imported_by_one_module_only() -> None:
     assert [name for name, path in MODULES.items() if "wrapt" in imports(path)] == ["_proxies"]
 
 
-EXTRAS = {"stores/redis.py": {"redis"}}
+EXTRAS = {
+    "stores/redis.py": {"redis"},
+    "integrations/httpx.py": {"httpx"},
+    "integrations/httpx2.py": {"httpx2"},
+}
 """What a module may import that nobody else does."""
 
 
@@ -61,10 +65,35 @@ def test_the_core_knows_nothing_of_stores() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split() == []
 
 
+INTEGRATIONS = sorted((PACKAGE / "integrations").glob("[a-z]*.py"))
+
+
+@pytest.mark.parametrize("path", INTEGRATIONS, ids=lambda path: path.stem)
+def test_an_integration_uses_public_names_only(path: Path) -> None:
+    tree = ast.parse(path.read_text())
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            assert node.module, "it names the module that it imports from"
+            names = [*node.module.split("."), *(alias.name for alias in node.names)]
+            assert not [name for name in names if name.startswith("_")], path
+            assert node.module != "integrations", "nobody imports an integration"
+
+
+def test_nobody_imports_an_integration() -> None:
+    for path in PACKAGE.rglob("*.py"):
+        assert not {name for name in imports(path) if "integrations" in name}, path
+
+
+def test_httpx2_is_guarded_as_httpx_is() -> None:
+    """The one has taken over the other's interface. The modules are the same: what holds for one holds for both."""
+    httpx, httpx2 = ((PACKAGE / f"integrations/{name}.py").read_text() for name in ("httpx", "httpx2"))
+    assert httpx.replace("httpx", "httpx2") == httpx2
+
+
 @pytest.mark.parametrize("module", ["record", "messages"])
 def test_the_rule_of_the_record_is_pure(module: str) -> None:
     """So that any engine can keep to it."""
-    assert imports(MODULES[module]) <= {"__future__", "dataclasses", "typing", ".messages"}
+    assert imports(MODULES[f"stores/{module}"]) <= {"__future__", "dataclasses", "typing", ".messages"}
 
 
 @pytest.mark.parametrize("module", ["asyncio", "trio", "anyio"])

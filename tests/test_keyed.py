@@ -13,7 +13,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from circuitbreaker import (
-    CircuitBreaker,
     CircuitOpenError,
     CircuitState,
     KeyedBreakers,
@@ -22,7 +21,17 @@ from circuitbreaker import (
     circuit,
 )
 
-from .support import Boom, collect_on_pypy, frequent_switches, in_threads, no_cyclic_collector, succeed, trip
+from .support import (
+    Boom,
+    attempt,
+    collect_on_pypy,
+    fail,
+    frequent_switches,
+    in_threads,
+    no_cyclic_collector,
+    succeed,
+    trip,
+)
 
 
 def by_host(**options: Any) -> Any:
@@ -281,7 +290,26 @@ def test_wrong_keys_and_sizes_are_refused(options: dict[str, Any], error: type[E
 
 def test_a_mapping_of_ones_own_wants_a_size_too() -> None:
     with pytest.raises(ValueError, match=r"^maxsize must be at least 1, got 0$"):
-        KeyedBreakers(lambda key: CircuitBreaker(), lambda breaker: None, 0)
+        KeyedBreakers("shop", maxsize=0)
+
+
+def test_a_mapping_of_ones_own_guards_by_key(sandbox: Registry) -> None:
+    hosts = KeyedBreakers("shop", failure_threshold=1)
+    assert attempt(hosts.use("a"), fail) == "Boom"
+    assert [attempt(hosts.use(key)) for key in "ab"] == ["CircuitOpenError", "fine"]
+    assert hosts.use("a") is sandbox.get("shop[a]") is hosts["a"]
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        (None, {}, "name must be a string, got None"),
+        ("shop", {"threshold": 5}, "there is no option 'threshold'; here it is called failure_threshold"),
+    ],
+)
+def test_a_mapping_of_ones_own_checks_its_options(name: Any, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(TypeError, match=message):
+        KeyedBreakers(name, **options)
 
 
 def test_threads_that_meet_at_a_new_key_get_one_breaker() -> None:

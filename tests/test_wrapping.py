@@ -430,7 +430,7 @@ async def test_arguments_arrive_by_place_and_by_name_in_every_kind(by_key: bool,
 
     guarded: list[Any] = [circuit(**options)(each) for each in (given, given_async, steps, steps_async)]
     for each in guarded:
-        breaker = each.breakers._use(None) if by_key else each.breaker
+        breaker = each.breakers.use(None) if by_key else each.breaker
         if heard:
             breaker.on("success", lambda event: None)
         if held is not None:

@@ -1,0 +1,186 @@
+"""httpx2: a circuit for each host, in a transport around the one that sends.
+
+    httpx2.Client(transport=CircuitBreakerTransport())
+    httpx2.AsyncClient(transport=AsyncCircuitBreakerTransport())
+
+Timeouts, redirects, cookies, event hooks and authentication are the client's own, and work as without it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from types import TracebackType
+from typing import TYPE_CHECKING, cast
+
+import httpx2
+
+from ..clients import FAILURE_STATUSES, ClientCall, ClientGuard, ClientOptions
+from ..errors import CircuitOpenError
+from ..keyed import KeyedBreakers
+
+if TYPE_CHECKING:
+    from typing_extensions import Self, Unpack
+
+__all__ = [
+    "AsyncCircuitBreakerTransport",
+    "CircuitBreakerTransport",
+    "CircuitOpenTransportError",
+    "judge",
+    "origin",
+]
+
+
+def origin(request: httpx2.Request) -> str:
+    """The usual key: scheme, host and port."""
+    return f"{request.url.scheme}://{request.url.netloc.decode('ascii')}"
+
+
+def judge(end: httpx2.Response | Exception) -> bool | None:
+    """The usual judge: timeouts, broken connections and `FAILURE_STATUSES` are failures.
+
+    A pool that is full here, an unknown scheme, or a request that breaks the protocol say nothing about the server.
+    """
+    if isinstance(end, httpx2.Response):
+        return end.status_code in FAILURE_STATUSES
+    if isinstance(end, httpx2.PoolTimeout | httpx2.UnsupportedProtocol | httpx2.LocalProtocolError):
+        return None
+    return True if isinstance(end, httpx2.TransportError) else None
+
+
+class CircuitOpenTransportError(CircuitOpenError, httpx2.TransportError):
+    """A request that was refused by an open circuit. It was not sent."""
+
+
+class CircuitBreakerTransport(httpx2.BaseTransport):
+    """Guards what `transport` sends.
+
+    A refused request raises `CircuitOpenTransportError`, which is a `CircuitOpenError` and a `httpx2.TransportError`.
+
+    Args:
+        transport: what sends; a `httpx2.HTTPTransport()` if not given. For the options of that one (`verify`, `http2`,
+            `proxy`, ...), give one that has them.
+        options: see `circuitbreaker.clients.ClientOptions`.
+
+    Raises:
+        ValueError: an option breaks its rule.
+        TypeError: an option is unknown, or of the wrong kind.
+    """
+
+    def __init__(self, transport: httpx2.BaseTransport | None = None, **options: Unpack[ClientOptions]) -> None:
+        self._guard = ClientGuard("httpx2", key=origin, judge=judge, options=options)
+        self._transport = httpx2.HTTPTransport() if transport is None else transport
+
+    @property
+    def breakers(self) -> KeyedBreakers:
+        """The breakers, by key."""
+        return self._guard.breakers
+
+    def handle_request(self, request: httpx2.Request) -> httpx2.Response:
+        """Send `request`, if its circuit lets it."""
+        with _admitted(self._guard, request) as call:
+            response = self._transport.handle_request(request)
+            call.answered(response, response.status_code, response.headers)
+        response.stream = _Body(cast("httpx2.SyncByteStream", response.stream), call)
+        return response
+
+    def close(self) -> None:
+        """Close the transport."""
+        self._transport.close()
+
+    def __enter__(self) -> Self:
+        self._transport.__enter__()  # pyright: ignore[reportUnknownMemberType]
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None = None,
+        exc_value: BaseException | None = None,
+        traceback: TracebackType | None = None,
+    ) -> None:
+        self._transport.__exit__(exc_type, exc_value, traceback)
+
+
+class AsyncCircuitBreakerTransport(httpx2.AsyncBaseTransport):
+    """`CircuitBreakerTransport` for `httpx2.AsyncClient`, with asyncio or trio."""
+
+    def __init__(self, transport: httpx2.AsyncBaseTransport | None = None, **options: Unpack[ClientOptions]) -> None:
+        self._guard = ClientGuard("httpx2", key=origin, judge=judge, options=options)
+        self._transport = httpx2.AsyncHTTPTransport() if transport is None else transport
+
+    @property
+    def breakers(self) -> KeyedBreakers:
+        """The breakers, by key."""
+        return self._guard.breakers
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        """Send `request`, if its circuit lets it."""
+        with _admitted(self._guard, request) as call:
+            response = await self._transport.handle_async_request(request)
+            call.answered(response, response.status_code, response.headers)
+        response.stream = _AsyncBody(cast("httpx2.AsyncByteStream", response.stream), call)
+        return response
+
+    async def aclose(self) -> None:
+        """Close the transport."""
+        await self._transport.aclose()
+
+    async def __aenter__(self) -> Self:
+        await self._transport.__aenter__()  # pyright: ignore[reportUnknownMemberType]
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None = None,
+        exc_value: BaseException | None = None,
+        traceback: TracebackType | None = None,
+    ) -> None:
+        await self._transport.__aexit__(exc_type, exc_value, traceback)
+
+
+def _admitted(guard: ClientGuard, request: httpx2.Request) -> ClientCall:
+    try:
+        return guard.admit(request)
+    except CircuitOpenError as refused:
+        error = CircuitOpenTransportError.like(refused)
+        error.request = request
+        raise error from None
+
+
+class _Body(httpx2.SyncByteStream):
+    """The body of a response. How it ends is how the request ended."""
+
+    def __init__(self, stream: httpx2.SyncByteStream, call: ClientCall) -> None:
+        self._stream = stream
+        self._call = call
+
+    def __iter__(self) -> Iterator[bytes]:
+        with self._call as call:
+            for part in self._stream:
+                call.received()
+                yield part
+            call.ended()
+
+    def close(self) -> None:
+        with self._call as call:
+            self._stream.close()
+            call.closed()
+
+
+class _AsyncBody(httpx2.AsyncByteStream):
+    """Its like for `httpx2.AsyncClient`."""
+
+    def __init__(self, stream: httpx2.AsyncByteStream, call: ClientCall) -> None:
+        self._stream = stream
+        self._call = call
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        with self._call as call:
+            async for part in self._stream:
+                call.received()
+                yield part
+            call.ended()
+
+    async def aclose(self) -> None:
+        with self._call as call:
+            await self._stream.aclose()
+            call.closed()

@@ -1,0 +1,125 @@
+"""What the guards of clients share, without a client: a guard of one's own, by the words of the documentation."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+
+import pytest
+
+from circuitbreaker import CircuitBreakerError, CircuitOpenError, CircuitState, ManualClock, Registry
+from circuitbreaker.clients import FAILURE_STATUSES, ClientGuard, FailedAnswerError
+
+from .support import Boom, in_threads
+
+
+def judge(end: object) -> bool | None:
+    return end in FAILURE_STATUSES if isinstance(end, int) else isinstance(end, OSError) or None
+
+
+@pytest.fixture
+def guard(clock: ManualClock) -> ClientGuard:
+    return ClientGuard("ftp", key=str.lower, judge=judge, options={"failure_threshold": 1, "clock": clock})
+
+
+def totals(guard: ClientGuard, key: str = "host") -> tuple[int, int, int]:
+    metrics = guard.breakers[key].metrics()
+    return metrics.total_successes, metrics.total_failures, metrics.total_ignored
+
+
+def test_a_guard_of_ones_own(guard: ClientGuard, sandbox: Registry) -> None:
+    with guard.admit("HOST") as call:
+        call.answered(200, 200, {})
+    call.received()
+    call.ended()
+    with pytest.raises(ConnectionError), guard.admit("host"):
+        raise ConnectionError("it is gone")
+    with pytest.raises(CircuitOpenError, match=r"circuit 'ftp\[host\]' is open"):
+        guard.admit("host")
+    assert totals(guard) == (1, 1, 0)
+    assert sandbox.get("ftp[host]").state is CircuitState.OPEN
+    assert repr(guard) == "<ClientGuard 'ftp', 1 breakers>"
+
+
+@pytest.mark.parametrize("error", [Boom(), KeyboardInterrupt()])
+def test_an_error_that_says_nothing_gives_the_permit_back(guard: ClientGuard, error: BaseException) -> None:
+    """E3: the judge is not asked about an interrupt."""
+    with pytest.raises(type(error)), guard.admit("host"):
+        raise error
+    assert totals(guard) == (0, 0, 1)
+
+
+def test_an_error_may_be_an_answer(clock: ManualClock) -> None:
+    guard = ClientGuard("ftp", key=str.lower, judge=lambda end: False)
+    with pytest.raises(Boom), guard.admit("host"):
+        raise Boom
+    assert totals(guard) == (1, 0, 0)
+
+
+def test_the_first_that_is_said_of_the_end_counts(guard: ClientGuard) -> None:
+    """E2"""
+    call = guard.admit("host")
+    call.received()
+    call.closed()
+    call.failed(OSError())
+    call.ended()
+    assert totals(guard) == (1, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "seconds"),
+    [(503, {"Retry-After": "9"}, 9), (429, {"Retry-After": "9"}, 9), (500, {"Retry-After": "9"}, 30), (503, {}, 30)],
+)
+def test_an_answer_that_asks_for_a_pause_sets_the_open_period(
+    guard: ClientGuard, clock: ManualClock, status: int, headers: Mapping[str, str], seconds: float
+) -> None:
+    guard.admit("host").answered(status, status, headers)
+    with pytest.raises(CircuitOpenError) as refused:
+        guard.admit("host")
+    assert refused.value.retry_after == seconds
+
+
+def test_a_failed_answer_says_what_it_was() -> None:
+    assert [str(FailedAnswerError(status, None)) for status in (503, 599)] == ["503 Service Unavailable", "599"]
+    assert isinstance(FailedAnswerError(503, "7"), CircuitBreakerError)
+
+
+def test_ten_thousand_hosts_keep_as_many_breakers_as_allowed(guard: ClientGuard, sandbox: Registry) -> None:
+    """Point 1: "keeps a breaker for every host for ever"."""
+    for number in range(10_000):
+        guard.admit(f"host{number}").ended()
+    assert (len(guard.breakers), len(sandbox)) == (1024, 1024)
+
+
+def test_many_threads_lose_no_request(guard: ClientGuard) -> None:
+    """E6"""
+
+    def work() -> None:
+        for number in range(500):
+            guard.admit(f"host{number % 3}").ended()
+
+    in_threads(8, work)
+    assert sum(breaker.metrics().total_successes for breaker in guard.breakers.values()) == 4000
+
+
+def test_a_judge_that_raises_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """E4"""
+    guard = ClientGuard("ftp", key=str.lower, judge=judge, options={"judge": lambda end: 1 // 0})
+    with caplog.at_level(logging.ERROR):
+        guard.admit("host").answered(503, 503, {})
+    assert totals(guard) == (0, 1, 0)
+    assert "ftp: judge raised; the usual one is asked" in caplog.text
+
+
+def test_a_refusal_can_be_made_an_error_of_another_kind(guard: ClientGuard) -> None:
+    """Point 5: with all that the refusal tells."""
+
+    class Refused(CircuitOpenError, OSError):
+        pass
+
+    guard.admit("host").failed(OSError("gone"))
+    with pytest.raises(CircuitOpenError) as caught:
+        guard.admit("host")
+    error = Refused.like(caught.value)
+    assert (str(error), vars(error)) == (str(caught.value), vars(caught.value))
+    assert isinstance(error, OSError)
