@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from threading import Event, Lock, Thread
 from types import TracebackType
@@ -34,6 +34,10 @@ class Hangup(Exception):
     """The connection is to be closed now."""
 
 
+Page = Callable[[Request, Callable[[bytes], None]], None]
+"""Answers a request."""
+
+
 class Site:
     """
     A server, and the requests that it got.
@@ -49,9 +53,12 @@ class Site:
     /redirect               302 to /ok, with a cookie
     /cookies, /echo         what cookies, what body came with the request
     /bye                    200, and the idle connection is closed
+
+    `pages` are more of them: a page is called with the request and with what sends bytes.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, pages: Mapping[str, Page] | None = None) -> None:
+        self._pages = pages or {}
         self.requests: list[Request] = []
         self.connections = 0
         self.over = Event()
@@ -99,6 +106,9 @@ class Site:
 
     def _answer(self, connection: socket.socket, request: Request) -> None:  # noqa: PLR0912  # one case a path
         send = connection.sendall
+        if request.path in self._pages:
+            self._pages[request.path](request, send)
+            return
         match request.path.split("/")[1:]:
             case ["ok"]:
                 send(answer(200, BODY))

@@ -1,0 +1,252 @@
+"""What is particular to httpx and httpx2: any transport inside, HTTP/2, proxies, hooks, authentication, full pools."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from threading import Event, Thread
+from typing import Any
+
+import httpx
+import httpx2
+import hypercorn.asyncio
+import pytest
+from hypercorn.config import Config
+
+from circuitbreaker import CircuitBreaker, CircuitState
+from circuitbreaker.integrations import httpx as ours_for_httpx
+from circuitbreaker.integrations import httpx2 as ours_for_httpx2
+
+from .servers import free_port, until
+from .websites import BODY, HOST, Request, Site, answer
+
+Send = Any
+
+
+@pytest.fixture(params=[(httpx, ours_for_httpx), (httpx2, ours_for_httpx2)], ids=["httpx", "httpx2"])
+def pair(request: pytest.FixtureRequest) -> tuple[Any, Any]:
+    """The library, and our module for it."""
+    found: tuple[Any, Any] = request.param
+    return found
+
+
+def only(transport: Any) -> CircuitBreaker:
+    breaker: CircuitBreaker
+    (breaker,) = transport.breakers.values()
+    return breaker
+
+
+def test_it_wraps_any_transport(pair: tuple[Any, Any]) -> None:
+    """Point 1: one that enters, sends and closes in its own way."""
+    library, ours = pair
+    done: list[str] = []
+
+    class Own(library.BaseTransport):  # type: ignore[misc, name-defined]
+        def __enter__(self) -> Any:
+            done.append("enter")
+            return self
+
+        def __exit__(self, *exception: object) -> None:
+            done.append("exit")
+
+        def handle_request(self, request: Any) -> Any:
+            done.append(str(request.url))
+            return library.Response(200, content=b"mine")
+
+        def close(self) -> None:
+            done.append("close")
+
+    with library.Client(transport=ours.CircuitBreakerTransport(Own())) as client:
+        assert client.get("http://somewhere/").content == b"mine"
+    library.Client(transport=ours.CircuitBreakerTransport(Own())).close()
+    assert done == ["enter", "http://somewhere/", "exit", "close"]
+
+
+async def test_it_wraps_any_async_transport(pair: tuple[Any, Any]) -> None:
+    """Point 1"""
+    library, ours = pair
+    done: list[str] = []
+
+    class Own(library.AsyncBaseTransport):  # type: ignore[misc, name-defined]
+        async def __aenter__(self) -> Any:
+            done.append("enter")
+            return self
+
+        async def __aexit__(self, *exception: object) -> None:
+            done.append("exit")
+
+        async def handle_async_request(self, request: Any) -> Any:
+            return library.Response(503, content=b"mine")
+
+        async def aclose(self) -> None:
+            done.append("close")
+
+    transport = ours.AsyncCircuitBreakerTransport(Own(), failure_threshold=1)
+    async with library.AsyncClient(transport=transport) as client:
+        assert (await client.get("http://somewhere/")).content == b"mine"
+        with pytest.raises(ours.CircuitOpenTransportError):
+            await client.get("http://somewhere/")
+    await library.AsyncClient(transport=ours.AsyncCircuitBreakerTransport(Own())).aclose()
+    assert done == ["enter", "exit", "close"]
+
+
+def test_an_error_that_is_not_httpx_own_says_nothing(pair: tuple[Any, Any]) -> None:
+    """Point 2: it is a mistake in the transport, or the caller's."""
+    library, ours = pair
+
+    def broken(request: Any) -> Any:
+        raise LookupError
+
+    transport = ours.CircuitBreakerTransport(library.MockTransport(broken))
+    with library.Client(transport=transport) as client, pytest.raises(LookupError):
+        client.get("http://somewhere/")
+    assert only(transport).metrics().total_ignored == 1
+
+
+def test_a_pool_that_is_full_says_nothing(pair: tuple[Any, Any]) -> None:
+    """Point 2: nothing was sent."""
+    library, ours = pair
+    limits = library.Limits(max_connections=1)
+    transport = ours.CircuitBreakerTransport(library.HTTPTransport(limits=limits), failure_threshold=1)
+    with Site() as site, library.Client(transport=transport, timeout=library.Timeout(5, pool=0.01)) as client:
+        with client.stream("GET", f"{site.url}/stream"), pytest.raises(library.PoolTimeout):
+            client.get(f"{site.url}/ok")
+        assert only(transport).state is CircuitState.CLOSED
+        assert client.get(f"{site.url}/ok").status_code == 200
+
+
+def test_proxies_work(pair: tuple[Any, Any]) -> None:
+    """Point 6: the circuit is that of the server behind it."""
+    library, ours = pair
+    with Site() as site:
+        transport = ours.CircuitBreakerTransport(library.HTTPTransport(proxy=site.url))
+        with library.Client(transport=transport) as client:
+            assert client.get("http://far.example/ok").content == BODY
+    assert list(transport.breakers) == ["http://far.example"]
+
+
+def test_hooks_and_authentication_work(pair: tuple[Any, Any]) -> None:
+    """Point 6: digest authentication reads one answer, and sends another request."""
+    library, ours = pair
+    seen: list[Any] = []
+
+    def page(request: Request, send: Send) -> None:
+        if "authorization" in request.headers:
+            send(answer(200, b"in"))
+        else:
+            challenge = 'Digest realm="all", nonce="abc", qop="auth", algorithm=SHA-256'
+            send(answer(401, b"who?", **{"WWW-Authenticate": challenge}))
+
+    transport = ours.CircuitBreakerTransport()
+    hooks = {"request": [lambda request: seen.append("request")], "response": [lambda r: seen.append(r.status_code)]}
+    with Site({"/door": page}) as site, library.Client(transport=transport, event_hooks=hooks) as client:
+        response = client.get(f"{site.url}/door", auth=library.DigestAuth("me", "secret"))
+    assert response.content == b"in"
+    assert seen == ["request", 401, "request", 200]
+    assert only(transport).metrics().total_successes == 2
+
+
+def test_the_same_errors_come_through_as_without_us(pair: tuple[Any, Any]) -> None:
+    """Point 6: their type, text and request."""
+    library, ours = pair
+
+    def error(path: str, **options: Any) -> tuple[type, str, str]:
+        with library.Client(**options, timeout=0.1) as client, pytest.raises(library.HTTPError) as caught:
+            client.get(site.url + path)
+        return type(caught.value), str(caught.value), str(caught.value.request.url)
+
+    with Site() as site:
+        for path in ("/hang", "/hang/5", "/garbage", "/reset", "/cut/length/70", "/cut/chunked/60"):
+            transport = ours.CircuitBreakerTransport()
+            assert error(path) == error(path, transport=transport)
+            assert only(transport).metrics().total_failures == 1
+
+
+# HTTP/2
+
+
+async def application(scope: Any, receive: Any, send: Any) -> None:
+    """A service by ASGI: it answers, fails, and leaves off in the middle."""
+    if scope["type"] != "http":
+        return
+    path = scope["path"]
+    await send({"type": "http.response.start", "status": 503 if path == "/down" else 200, "headers": []})
+    await send({"type": "http.response.body", "body": BODY, "more_body": True})
+    if path == "/broken":
+        raise ConnectionError("in the middle of the body")
+    await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+@contextmanager
+def http2() -> Iterator[str]:
+    """A server of HTTP/2, without TLS."""
+    over, port = Event(), free_port()
+    config = Config()
+    config.bind = [f"{HOST}:{port}"]
+    config.errorlog = None
+    config.graceful_timeout = 0.1
+
+    async def end() -> None:
+        while not over.is_set():
+            await asyncio.sleep(0.01)
+
+    def run() -> None:
+        asyncio.run(hypercorn.asyncio.serve(application, config, shutdown_trigger=end))  # type: ignore[arg-type]
+
+    thread = Thread(target=run)
+    thread.start()
+    try:
+        yield f"http://{HOST}:{port}"
+    finally:
+        over.set()
+        thread.join(10)
+
+
+def is_up(library: Any, url: str) -> bool:
+    try:
+        with library.Client(transport=library.HTTPTransport(http1=False, http2=True)) as client:
+            return bool(client.get(url).status_code == 200)
+    except library.TransportError:
+        return False
+
+
+def test_http2_works(pair: tuple[Any, Any]) -> None:
+    """Point 6: one connection; a stream that is left off is a failure, and the others go on."""
+    library, ours = pair
+    with http2() as url:
+        until(lambda: is_up(library, url), "the server is there")
+        inner = library.HTTPTransport(http1=False, http2=True)
+        transport = ours.CircuitBreakerTransport(inner, failure_threshold=3)
+        with library.Client(transport=transport) as client:
+            with client.stream("GET", f"{url}/ok") as slow:
+                response = client.get(f"{url}/ok")
+                assert (response.http_version, response.content) == ("HTTP/2", BODY)
+                with pytest.raises(library.TransportError):
+                    client.get(f"{url}/broken", timeout=0.2)
+                assert slow.read() == BODY
+            metrics = only(transport).metrics()
+            assert (metrics.total_successes, metrics.total_failures) == (2, 1)
+            for _ in range(3):
+                assert client.get(f"{url}/down").status_code == 503
+            with pytest.raises(ours.CircuitOpenTransportError):
+                client.get(f"{url}/ok")
+
+
+async def test_http2_works_async(pair: tuple[Any, Any]) -> None:
+    """Point 6: many requests at once over one connection."""
+    library, ours = pair
+    with http2() as url:
+        while not await asyncio.to_thread(is_up, library, url):
+            pass
+        inner = library.AsyncHTTPTransport(http1=False, http2=True)
+        transport = ours.AsyncCircuitBreakerTransport(inner)
+
+        async def many() -> AsyncIterator[int]:
+            for response in await asyncio.gather(*(client.get(f"{url}/ok") for _ in range(20))):
+                yield response.status_code
+
+        async with library.AsyncClient(transport=transport) as client:
+            assert [status async for status in many()] == [200] * 20
+        metrics = only(transport).metrics()
+        assert (metrics.total_successes, metrics.total_failures, metrics.total_ignored) == (20, 0, 0)
