@@ -79,6 +79,23 @@ EXPECTED = {  # patterns for whole lines, in the order in which they come
         r" +search  \d+ requests not sent, \d+\.\d s not waited \(.*\)",
         r" +stock   \d+ requests not sent, \d+\.\d s not waited \(.*\)",
     ],
+    "httpx_client.py": [
+        r" prices  200 three apples, two pears",
+        r" prices  RemoteProtocolError",
+        r" prices  not sent: 2 consecutive failures, threshold 2; next trial in 30 s",
+        r"  stock  503 ",
+        r"  stock  not sent: 2 consecutive failures, threshold 2; next trial in 120 s",
+        r" prices  open, 1 well, 2 failed",
+        r"  stock  open, 0 well, 2 failed",
+    ],
+    "retries.py": [
+        r"no breaker +40 +0 +4 requests",
+        r"retry inside +20 +5 +4 requests",
+        r"retry outside +5 +35 +1 requests",
+        r" +retry_unless_open\(\) +5 +9 +1 requests",
+        r" +stamina, unless_open\(\) +5 +9 +1 requests",
+        r"200 after \d\.\d\d s and \d attempts, of which 1 reached the service; the circuit is closed",
+    ],
     "testing.py": [
         r"passed: test_three_failures_make_the_shop_stop_asking_the_bank",
         r"passed: test_the_shop_asks_again_after_half_a_minute",

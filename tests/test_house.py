@@ -43,6 +43,8 @@ EXTRAS = {
     "stores/redis.py": {"redis"},
     "integrations/httpx.py": {"httpx"},
     "integrations/httpx2.py": {"httpx2"},
+    "integrations/requests.py": {"requests", "urllib3"},
+    "integrations/tenacity.py": {"tenacity"},
 }
 """What a module may import that nobody else does."""
 

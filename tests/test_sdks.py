@@ -207,7 +207,7 @@ def test_a_model_that_stalls_is_a_failure(make: Callable[..., Any], model: Model
 def test_an_answer_that_breaks_off_is_a_failure(make: Callable[..., Any], model: Model) -> None:
     """Point 3: the first words came, and a peer would have counted them as a success."""
     sdk, model.mood = make(), "breaking off"
-    with pytest.raises(Exception, match="peer closed|incomplete|broken|Connection"):
+    with pytest.raises(Exception, match=r"peer closed|incomplete|broken|Connection"):
         list(sdk.stream())
     assert only(sdk).state is CircuitState.OPEN
 
