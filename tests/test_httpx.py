@@ -57,8 +57,10 @@ def test_it_wraps_any_transport(pair: tuple[Any, Any]) -> None:
         def close(self) -> None:
             done.append("close")
 
-    with library.Client(transport=ours.CircuitBreakerTransport(Own())) as client:
+    transport = ours.CircuitBreakerTransport(Own())
+    with library.Client(transport=transport) as client:
         assert client.get("http://somewhere/").content == b"mine"
+    assert only(transport).metrics().total_successes == 1, "an answer that was read already has ended"
     library.Client(transport=ours.CircuitBreakerTransport(Own())).close()
     assert done == ["enter", "http://somewhere/", "exit", "close"]
 
@@ -77,7 +79,7 @@ async def test_it_wraps_any_async_transport(pair: tuple[Any, Any]) -> None:
             done.append("exit")
 
         async def handle_async_request(self, request: Any) -> Any:
-            return library.Response(503, content=b"mine")
+            return library.Response(200 if request.method == "GET" else 503, content=b"mine")
 
         async def aclose(self) -> None:
             done.append("close")
@@ -85,6 +87,8 @@ async def test_it_wraps_any_async_transport(pair: tuple[Any, Any]) -> None:
     transport = ours.AsyncCircuitBreakerTransport(Own(), failure_threshold=1)
     async with library.AsyncClient(transport=transport) as client:
         assert (await client.get("http://somewhere/")).content == b"mine"
+        assert only(transport).metrics().total_successes == 1
+        assert (await client.post("http://somewhere/")).status_code == 503
         with pytest.raises(ours.CircuitOpenTransportError):
             await client.get("http://somewhere/")
     await library.AsyncClient(transport=ours.AsyncCircuitBreakerTransport(Own())).aclose()

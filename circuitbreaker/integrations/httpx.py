@@ -80,7 +80,10 @@ class CircuitBreakerTransport(httpx.BaseTransport):
         with _admitted(self._guard, request) as call:
             response = self._transport.handle_request(request)
             call.answered(response, response.status_code, response.headers)
-        response.stream = _Body(cast("httpx.SyncByteStream", response.stream), call)
+        if response.is_closed:  # some transports give answers that were read already
+            call.ended()
+        else:
+            response.stream = _Body(cast("httpx.SyncByteStream", response.stream), call)
         return response
 
     def close(self) -> None:
@@ -117,7 +120,10 @@ class AsyncCircuitBreakerTransport(httpx.AsyncBaseTransport):
         with _admitted(self._guard, request) as call:
             response = await self._transport.handle_async_request(request)
             call.answered(response, response.status_code, response.headers)
-        response.stream = _AsyncBody(cast("httpx.AsyncByteStream", response.stream), call)
+        if response.is_closed:  # some transports give answers that were read already
+            call.ended()
+        else:
+            response.stream = _AsyncBody(cast("httpx.AsyncByteStream", response.stream), call)
         return response
 
     async def aclose(self) -> None:

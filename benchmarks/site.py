@@ -1,0 +1,46 @@
+"""The other end of a request, in a process of its own: `python -m benchmarks.site http` or `grpc`.
+
+It prints its port, answers as fast as it can, and ends with its standard input.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 11\r\n\r\nall is well"
+
+
+class Http(asyncio.Protocol):
+    """Answers each request alike. No request here has a body."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Somebody is there."""
+        self.transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        """So many requests came."""
+        self.transport.write(ANSWER * data.count(b"\r\n\r\n"))  # type: ignore[attr-defined]
+
+
+async def serve_http() -> None:
+    server = await asyncio.get_running_loop().create_server(Http, "127.0.0.1", 0)
+    print(server.sockets[0].getsockname()[1], flush=True)
+    await asyncio.to_thread(sys.stdin.read)
+
+
+def serve_grpc() -> None:
+    import grpc
+
+    handler = grpc.unary_unary_rpc_method_handler(lambda request, context: request)
+    server = grpc.server(ThreadPoolExecutor(2))
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("echo", {"Say": handler}),))
+    print(server.add_insecure_port("127.0.0.1:0"), flush=True)
+    server.start()
+    sys.stdin.read()
+    server.stop(None)
+
+
+if __name__ == "__main__":
+    serve_grpc() if sys.argv[1] == "grpc" else asyncio.run(serve_http())
