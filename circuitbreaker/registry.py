@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from .breaker import CircuitBreaker
 
-__all__ = ["Registry", "get_breaker", "registry"]
+__all__ = ["Registry", "default_registry", "get_breaker", "registry"]
 
 
 class Registry:

@@ -14,7 +14,19 @@ import circuitbreaker
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
+A_SERVER = [
+    r"  GET /pay +200  paid",
+    r"  GET /pay +502  the bank does not answer",
+    r"  GET /pay +503, Retry-After: [12]  This needs a service .* Try again in [12] seconds?\.",
+    r"  GET /pay +503, Retry-After: [12]  a page",
+    r"  GET /health/circuits +401  Unauthorized",
+    r"  GET /health/circuits +503  payments is open: 3 consecutive failures, threshold 3",
+    r"  GET /pay +200  paid",
+    r"  GET /health/circuits +200  payments is closed: all is well",
+]
+
 EXPECTED = {  # patterns for whole lines, in the order in which they come
+    "asgi_server.py": A_SERVER,
     "callbacks.py": [
         r"one ran, one not +closed +1 succeeded, 0 failed, 1 released",
         r"two failed +open +1 succeeded, 2 failed, 1 released",
@@ -27,12 +39,25 @@ EXPECTED = {  # patterns for whole lines, in the order in which they come
         r" *30 back to ada; Payments in EUR, USD; Payments\.valid\('4711'\) = True",
         r" *ada\.balance\(\) = 100, \['empty: open', 'ada: closed'\]",
     ],
+    "django_server.py": A_SERVER,
     "fallback.py": [
         r" *0 s  rate\('EUR'\) -> ConnectionError\(.*\) +the circuit is open",
         r" *0 s  rate\('EUR'\) -> 1\.08 +the circuit is open",
         r" *0 s  rate\('USD'\) -> KeyError\('USD'\) +the circuit is open",
         r" *60 s  rate\('EUR'\) -> 1\.11 +the circuit is closed",
     ],
+    "fastapi_server.py": [
+        r'  GET /pay/1 +200  "paid"',
+        r"  GET /pay/nonsense +422  .*",
+        r"  The circuit is closed\.",
+        r"  GET /pay-async/1 +502  .*",
+        r"  GET /pay-async/1 +503, Retry-After: [12]  .*",
+        r"  The circuit is open: 0 calls reached the bank since\.",
+        r'  GET /health/circuits +200  \{"status": "warn", .*',
+        r'  GET /pay-async/1 +200  "paid"',
+        r"  The circuit is closed\.",
+    ],
+    "flask_server.py": A_SERVER,
     "fleet.py": [
         r" +\d\.\d s   answers +closed +closed +closed +closed +\d+",
         r" +\d\.\d s   The service fails\.",
