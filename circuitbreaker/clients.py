@@ -155,7 +155,12 @@ class ClientCall:
             self._permit.release()
         elif failed:
             self._permit.failure(FailedAnswerError(status, headers.get("Retry-After") if status in _PAUSES else None))
-        elif self._guard.time_to == "headers":
+        else:
+            self.began()
+
+    def began(self) -> None:
+        """The answer has begun, and is well so far."""
+        if self._guard.time_to == "headers":
             self._permit.stop_timing()
 
     def received(self) -> None:

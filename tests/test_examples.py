@@ -25,7 +25,18 @@ A_SERVER = [
     r"  GET /health/circuits +200  payments is closed: all is well",
 ]
 
+A_CLIENT = [
+    r" prices  200 three apples, two pears",
+    r" prices  (RemoteProtocolError|ClientPayloadError|ChunkedEncodingError)",
+    r" prices  not sent: 2 consecutive failures, threshold 2; next trial in 30 s",
+    r"  stock  503 ",
+    r"  stock  not sent: 2 consecutive failures, threshold 2; next trial in 120 s",
+    r" prices  open, 1 well, 2 failed",
+    r"  stock  open, 0 well, 2 failed",
+]
+
 EXPECTED = {  # patterns for whole lines, in the order in which they come
+    "aiohttp_client.py": A_CLIENT,
     "asgi_server.py": A_SERVER,
     "callbacks.py": [
         r"one ran, one not +closed +1 succeeded, 0 failed, 1 released",
@@ -104,14 +115,24 @@ EXPECTED = {  # patterns for whole lines, in the order in which they come
         r" +search  \d+ requests not sent, \d+\.\d s not waited \(.*\)",
         r" +stock   \d+ requests not sent, \d+\.\d s not waited \(.*\)",
     ],
-    "httpx_client.py": [
-        r" prices  200 three apples, two pears",
-        r" prices  RemoteProtocolError",
-        r" prices  not sent: 2 consecutive failures, threshold 2; next trial in 30 s",
-        r"  stock  503 ",
-        r"  stock  not sent: 2 consecutive failures, threshold 2; next trial in 120 s",
-        r" prices  open, 1 well, 2 failed",
-        r"  stock  open, 0 well, 2 failed",
+    "grpc_client.py": [
+        r"charged 7 EUR",
+        r"InactiveRpcError: RESOURCE_EXHAUSTED",
+        r"CircuitOpenRpcError: UNAVAILABLE",
+        r"1 EUR, 2 EUR, 3 EUR",
+        r"/payments\.Payments/Charge +open, for 2\.5 s as the server has asked",
+        r"/payments\.Payments/History +closed",
+        r"charged 9 EUR",
+    ],
+    "httpx_client.py": A_CLIENT,
+    "requests_client.py": [
+        r"reports  200, 37000 bytes",
+        r"reports  ProtocolError, after 18500 bytes",
+        r"reports  not sent: 2 consecutive failures, threshold 2; next trial in 30 s",
+        r"prices   503, 0 bytes",
+        r"prices   not sent: 2 consecutive failures, threshold 2; next trial in 120 s",
+        r"reports  open: 1 well, 2 failed",
+        r"prices   open: 0 well, 2 failed",
     ],
     "retries.py": [
         r"no breaker +40 +0 +4 requests",

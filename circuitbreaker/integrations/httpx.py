@@ -38,11 +38,12 @@ def origin(request: httpx.Request) -> str:
 def judge(end: httpx.Response | Exception) -> bool | None:
     """The usual judge: timeouts, broken connections and `FAILURE_STATUSES` are failures.
 
-    A pool that is full here, an unknown scheme, or a request that breaks the protocol say nothing about the server.
+    A pool that is full here, an unknown scheme, a request that breaks the protocol, or another circuit's refusal say
+    nothing about the server.
     """
     if isinstance(end, httpx.Response):
         return end.status_code in FAILURE_STATUSES
-    if isinstance(end, httpx.PoolTimeout | httpx.UnsupportedProtocol | httpx.LocalProtocolError):
+    if isinstance(end, httpx.PoolTimeout | httpx.UnsupportedProtocol | httpx.LocalProtocolError | CircuitOpenError):
         return None
     return True if isinstance(end, httpx.TransportError) else None
 

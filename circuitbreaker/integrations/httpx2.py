@@ -38,11 +38,12 @@ def origin(request: httpx2.Request) -> str:
 def judge(end: httpx2.Response | Exception) -> bool | None:
     """The usual judge: timeouts, broken connections and `FAILURE_STATUSES` are failures.
 
-    A pool that is full here, an unknown scheme, or a request that breaks the protocol say nothing about the server.
+    A pool that is full here, an unknown scheme, a request that breaks the protocol, or another circuit's refusal say
+    nothing about the server.
     """
     if isinstance(end, httpx2.Response):
         return end.status_code in FAILURE_STATUSES
-    if isinstance(end, httpx2.PoolTimeout | httpx2.UnsupportedProtocol | httpx2.LocalProtocolError):
+    if isinstance(end, httpx2.PoolTimeout | httpx2.UnsupportedProtocol | httpx2.LocalProtocolError | CircuitOpenError):
         return None
     return True if isinstance(end, httpx2.TransportError) else None
 

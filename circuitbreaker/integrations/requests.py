@@ -1,0 +1,220 @@
+"""requests: a circuit for each host, in an adapter around the one that sends.
+
+    session = requests.Session()
+    session.mount("https://", CircuitBreakerAdapter())
+
+The body is watched where it comes in, at `response.raw`, so by whatever way it is read. Redirects, cookies, hooks,
+authentication and the pool of connections are the session's own, and work as without it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import urlsplit
+
+import requests
+import urllib3
+from requests.adapters import BaseAdapter, HTTPAdapter
+
+from ..clients import FAILURE_STATUSES, ClientCall, ClientGuard, ClientOptions
+from ..errors import CircuitOpenError
+from ..keyed import KeyedBreakers
+
+if TYPE_CHECKING:
+    from typing_extensions import Self, Unpack
+
+__all__ = ["CircuitBreakerAdapter", "CircuitOpenConnectionError", "judge", "origin"]
+
+_USUAL_PORTS = {"http": ":80", "https": ":443"}
+
+
+def origin(request: requests.PreparedRequest) -> str:
+    """The usual key: scheme, host and port."""
+    url = urlsplit(cast("str", request.url))
+    host = url.netloc.rpartition("@")[2].lower()
+    return f"{url.scheme}://{host.removesuffix(_USUAL_PORTS.get(url.scheme, ''))}"
+
+
+_SAY_NOTHING = (
+    CircuitOpenError,
+    urllib3.exceptions.EmptyPoolError,
+    urllib3.exceptions.FullPoolError,
+    urllib3.exceptions.ClosedPoolError,
+    urllib3.exceptions.ResponseNotChunked,
+)
+_FAILURES = (
+    requests.ConnectionError,
+    requests.Timeout,
+    requests.exceptions.ChunkedEncodingError,
+    requests.exceptions.ContentDecodingError,
+    requests.exceptions.InvalidHeader,  # the answer's: the request's are looked at before it comes here
+    requests.exceptions.RetryError,
+    urllib3.exceptions.DecodeError,  # this and the next, for who reads `response.raw`
+    urllib3.exceptions.IncompleteRead,
+    urllib3.exceptions.ProtocolError,
+    urllib3.exceptions.SSLError,
+    urllib3.exceptions.TimeoutError,
+)
+
+
+def judge(end: requests.Response | Exception) -> bool | None:
+    """The usual judge: timeouts, broken connections, broken bodies and `FAILURE_STATUSES` are failures.
+
+    A pool of connections that is full here or closed, an invalid URL, any other mistake of the caller's, or another
+    circuit's refusal say nothing about the server.
+    """
+    if isinstance(end, requests.Response):
+        return end.status_code in FAILURE_STATUSES
+    if any(isinstance(each, _SAY_NOTHING) for each in (end, *end.args)):  # requests puts urllib3's errors into its own
+        return None
+    return True if isinstance(end, _FAILURES) else None
+
+
+class CircuitOpenConnectionError(CircuitOpenError, requests.ConnectionError):
+    """A request that was refused by an open circuit. It was not sent, so its `response` is `None`."""
+
+    response: requests.Response | None = None
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.args = args  # An OSError has none otherwise, and who logs requests' errors looks there.
+
+
+class CircuitBreakerAdapter(BaseAdapter):
+    """Guards what `adapter` sends. One may be mounted at several prefixes, and be used by many threads.
+
+    A refused request raises `CircuitOpenConnectionError`, which is a `CircuitOpenError` and a
+    `requests.ConnectionError`. A pickled one, or one in a pickled session, takes its options along; its circuits start
+    closed.
+
+    Args:
+        adapter: what sends; a `requests.adapters.HTTPAdapter()` if not given. For the options of that one
+            (`max_retries`, `pool_maxsize`, ...), give one that has them.
+        options: see `circuitbreaker.clients.ClientOptions`.
+
+    Raises:
+        ValueError: an option breaks its rule.
+        TypeError: an option is unknown, or of the wrong kind.
+    """
+
+    def __init__(self, adapter: BaseAdapter | None = None, **options: Unpack[ClientOptions]) -> None:
+        super().__init__()
+        self._guard = ClientGuard("requests", key=origin, judge=judge, options=options)
+        self._options = options
+        self._adapter = HTTPAdapter() if adapter is None else adapter
+
+    @property
+    def breakers(self) -> KeyedBreakers:
+        """The breakers, by key."""
+        return self._guard.breakers
+
+    def send(self, request: requests.PreparedRequest, *args: Any, **kwargs: Any) -> requests.Response:
+        """Send `request`, if its circuit lets it."""
+        with self._admitted(request) as call:
+            response = self._adapter.send(request, *args, **kwargs)
+            call.answered(response, response.status_code, response.headers)
+        # Authentication that answers a challenge sends its second request by this.
+        response.connection = cast("HTTPAdapter", self)
+        if response.raw is None:
+            call.ended()
+        else:
+            response.raw = _Body(response.raw, call)
+        return response
+
+    def _admitted(self, request: requests.PreparedRequest) -> ClientCall:
+        try:
+            return self._guard.admit(request)
+        except CircuitOpenError as refused:
+            error = CircuitOpenConnectionError.like(refused)
+            error.request = request
+            raise error from None
+
+    def close(self) -> None:
+        """Close the adapter."""
+        self._adapter.close()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return partial(type(self), **self._options), (self._adapter,)
+
+
+_READS = frozenset({"json", "read1", "readinto", "readline", "readlines"})
+_STREAMS = frozenset({"read_chunked", "stream"})
+
+
+class _Body:
+    """The `raw` of a response, but that its end is how the request ended. What `raw` has, this has, and no more."""
+
+    _raw: Any
+    _call: ClientCall
+
+    def __init__(self, raw: Any, call: ClientCall) -> None:
+        vars(self).update(_raw=raw, _call=call)
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._raw, name)
+        if name in _READS:
+            return partial(self._read, found)
+        if name in _STREAMS:
+            return partial(self._parts, found)
+        return found
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        setattr(self._raw, name, value)
+
+    @property
+    def data(self) -> Any:
+        return self._read(getattr, self._raw, "data")
+
+    def read(self, amt: int | None = None, *args: Any, **kwargs: Any) -> Any:
+        part = self._read(self._raw.read, amt, *args, **kwargs)
+        if amt is None or amt < 0:
+            self._call.ended()
+        return part
+
+    def close(self) -> None:
+        with self._call as call:
+            self._raw.close()
+            call.closed()
+
+    def __iter__(self) -> Iterator[Any]:
+        return self._parts(iter, self._raw)
+
+    def __next__(self) -> Any:
+        line = self.readline()
+        if not line:
+            raise StopIteration
+        return line
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *args: object) -> None:
+        self.close()
+
+    def _parts(self, stream: Callable[..., Any], *args: Any, **kwargs: Any) -> Iterator[Any]:
+        with self._call as call:
+            for part in stream(*args, **kwargs):
+                call.received()
+                yield part
+            self._came(None)
+
+    def _read(self, read: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        with self._call:
+            part = read(*args, **kwargs)
+            self._came(part)
+        return part
+
+    def _came(self, part: Any) -> None:
+        """After each read: this came, and it may have been the last."""
+        if part:
+            self._call.received()
+        if not (self._raw.isclosed() if hasattr(self._raw, "isclosed") else not part):
+            return
+        if part and "Content-Encoding" in self._raw.headers:
+            return  # All of the body came, but its decoder may have more to say.
+        if missing := getattr(self._raw, "length_remaining", None):  # read1() takes a body cut short for a whole one.
+            self._call.failed(urllib3.exceptions.IncompleteRead(self._raw.tell(), missing))
+        else:
+            self._call.ended()

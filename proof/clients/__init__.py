@@ -1,0 +1,1 @@
+"""The clients' own tests, run through our guards."""
