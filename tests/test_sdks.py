@@ -11,13 +11,16 @@ import anthropic
 import httpx
 import openai
 import pytest
+from google.auth.credentials import AnonymousCredentials
+from google.auth.transport.requests import AuthorizedSession
 
 from circuitbreaker import CircuitBreaker, CircuitOpenError, CircuitState
 from circuitbreaker.clients import FAILURE_STATUSES
 from circuitbreaker.integrations import httpx as ours_for_httpx
 from circuitbreaker.integrations import httpx2 as ours_for_httpx2
+from circuitbreaker.integrations.requests import CircuitBreakerAdapter, CircuitOpenConnectionError
 
-from .websites import Hangup, Request, Site, answer
+from .websites import BODY, Hangup, Request, Site, answer
 
 Send = Callable[[bytes], None]
 QUESTION: Any = [{"role": "user", "content": "How are you?"}]
@@ -232,3 +235,13 @@ def test_overload_by_a_status_of_its_own_is_for_the_judge_to_know(make: Callable
     with pytest.raises((openai.APIStatusError, anthropic.APIStatusError)):
         sdk.ask()
     assert only(sdk).state is CircuitState.OPEN
+
+
+def test_a_session_of_googles_libraries_takes_the_guard_of_requests(site: Site) -> None:
+    guard = CircuitBreakerAdapter(failure_threshold=1)
+    with AuthorizedSession(AnonymousCredentials()) as session:  # type: ignore[no-untyped-call]
+        session.mount(site.url, guard)
+        assert session.get(f"{site.url}/ok").content == BODY
+        assert session.get(f"{site.url}/status/500").status_code == 500
+        with pytest.raises(CircuitOpenConnectionError):
+            session.get(f"{site.url}/ok")

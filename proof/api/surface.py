@@ -19,7 +19,10 @@ _TOLD_IN_FULL = {"__init__", "__call__"}
 _LEFT_OUT = {*dir(object), "__slots__", "__del__"} - _TOLD_IN_FULL
 
 
-_ROOMS = ["", "stores", "stores.memory", "stores.redis"]
+_TOOLS = ("aiohttp", "asgi", "django", "fastapi", "flask", "grpc", "httpx", "httpx2", "litestar", "requests", "stamina")
+_TOOLS += ("tenacity",)
+_ROOMS = ["", "clients", "health", "problems", "retries", "stores", "stores.memory", "stores.redis"]
+_ROOMS += [f"integrations.{tool}" for tool in _TOOLS]
 """The modules that users import from."""
 
 
