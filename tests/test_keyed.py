@@ -300,6 +300,13 @@ def test_a_mapping_of_ones_own_guards_by_key(sandbox: Registry) -> None:
     assert hosts.use("a") is sandbox.get("shop[a]") is hosts["a"]
 
 
+def test_a_mapping_of_no_registry_is_bounded_too() -> None:
+    hosts = KeyedBreakers("shop", maxsize=1, registry=None)
+    assert hosts.use("a").name == "shop[a]"
+    hosts.use("b")
+    assert list(hosts) == ["b"]
+
+
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
