@@ -2,7 +2,7 @@
 
     python examples/asgi_server.py
 
-It needs Starlette and uvicorn: `pip install starlette uvicorn`. Litestar has a plugin in the place of the middleware.
+It needs Starlette and uvicorn: `pip install starlette uvicorn`.
 """
 
 from __future__ import annotations

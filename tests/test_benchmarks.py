@@ -31,6 +31,19 @@ def test_every_row_runs(row: str, side: str) -> None:
     ROWS[row].side(side)(50)
 
 
+def test_every_client_makes_requests_with_and_without_its_guard() -> None:
+    """In a process of its own: one that has used gRPC should not fork, and other tests do."""
+    code = """
+from contextlib import ExitStack
+from benchmarks.clients import CLIENTS, serving
+for protocol, make in CLIENTS.values():
+    with serving(protocol) as port, ExitStack() as stack:
+        for loop in make(port, stack):
+            loop(3)
+"""
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+
+
 @pytest.mark.parametrize("operation", OPERATIONS)
 def test_every_operation_runs_through_ours(operation: str) -> None:
     OPERATIONS[operation].through(ours)(50)

@@ -24,7 +24,7 @@ from circuitbreaker import (
 from .guarded import Client, url_of
 from .guarded_clients import CLIENTS
 from .servers import until
-from .websites import ANSWERS, BODY, Site, nobody
+from .websites import ANSWERS, BODY, Site, deaf, nobody
 
 Make = Callable[..., Client]
 
@@ -158,6 +158,14 @@ def test_a_server_that_is_not_there_is_a_failure(make: Make) -> None:
     with pytest.raises(client.kind) as caught:
         client.get(url)
     assert not isinstance(caught.value, CircuitOpenError)
+    assert metrics(client).state is CircuitState.OPEN
+
+
+def test_a_server_that_takes_no_connection_is_a_failure(make: Make) -> None:
+    """Point 2"""
+    client = make()
+    with deaf() as url, pytest.raises(client.kind):
+        client.get(url, timeout=0.1)
     assert metrics(client).state is CircuitState.OPEN
 
 
@@ -413,6 +421,15 @@ def test_a_cancelled_request_says_nothing_and_gives_its_trial_back(
     assert metrics(client).total_ignored == 1
     assert get(client, f"{site.url}/ok") == "200"
     assert metrics(client).state is CircuitState.CLOSED
+
+
+@pytest.mark.parametrize("kind", [kind for kind in CLIENTS if CLIENTS[kind].is_async], indirect=True)
+def test_a_request_that_is_cancelled_while_it_connects_says_nothing(make: Make) -> None:
+    """Point 6, E3"""
+    client: Any = make()
+    with deaf() as url:
+        client.cancel_when(url, lambda: client.breakers)
+    assert (metrics(client).total_ignored, metrics(client).total_calls) == (1, 1)
 
 
 # Options

@@ -82,6 +82,7 @@ EXPECTED = {  # patterns for whole lines, in the order in which they come
         r"  \d+ calls, at least, were rejected at once\.",
         r"  Worker \d was killed with the only trial; the others were at work \d\.\d s later\.",
     ],
+    "litestar_server.py": A_SERVER,
     "monitoring.py": [
         r"WARNING shop\.circuits  mail: closed -> open, because 2 consecutive failures, threshold 2",
         r"INFO +shop\.circuits  mail: a call was rejected, next trial in 0\.\d+ s",

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import socket
 import struct
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from threading import Event, Lock, Thread
 from types import TracebackType
 from typing import NamedTuple
@@ -192,6 +192,18 @@ def _read(line: Callable[[], bytes], read: Callable[[int], bytes]) -> Request | 
     url = urlsplit(first[1])
     query = {name: values[0] for name, values in parse_qs(url.query).items()}
     return Request(first[0], url.path, query, headers, body)
+
+
+@contextmanager
+def deaf() -> Iterator[str]:
+    """The address of a server that takes no connections: its backlog is full, so nobody is refused, and all wait."""
+    with ExitStack() as stack:
+        listener = stack.enter_context(socket.create_server((HOST, 0), backlog=0))
+        for _ in range(3):
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(listener.getsockname())
+        yield f"http://{HOST}:{listener.getsockname()[1]}"
 
 
 def nobody() -> str:
