@@ -6,7 +6,10 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -152,10 +155,18 @@ EXPECTED = {  # patterns for whole lines, in the order in which they come
 }
 
 
+@pytest.fixture(scope="module")
+def runs(request: pytest.FixtureRequest) -> Iterator[dict[str, Future[subprocess.CompletedProcess[str]]]]:
+    """All that are wanted, side by side: they wait most of the time."""
+    wanted = [item.callspec.params["name"] for item in request.session.items if "runs" in item.fixturenames]
+    with ThreadPoolExecutor(5) as pool:
+        yield {name: pool.submit(run, name) for name in wanted}
+
+
 @pytest.mark.parametrize("name", sorted(path.name for path in EXAMPLES.glob("*.py")))
-def test_an_example_ends_well_and_shows_its_point(name: str):
+def test_an_example_ends_well_and_shows_its_point(name: str, runs: dict[str, Any]):
     assert name in EXPECTED, f"say in EXPECTED what {name} is to show"
-    ended = run(name)
+    ended = runs[name].result()
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert ended.stderr == ""
     assert "\033" not in ended.stdout  # Colours are for terminals.
@@ -181,7 +192,7 @@ def run(name: str) -> subprocess.CompletedProcess[str]:
         [sys.executable, EXAMPLES / name],
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=60,
         check=False,
         env={**os.environ, "PYTHONPATH": path},
     )

@@ -936,7 +936,7 @@ def test_a_client_stays_as_it_is(site: Site) -> None:
             client.connection_pool,
             dict(client.connection_pool.connection_kwargs),
             client.get_retry(),
-            client.get_retry().get_retries(),
+            vars(client.get_retry()),
             dict(client.response_callbacks),
         )
 
