@@ -25,7 +25,7 @@ from ._callables import plain_callable
 from .backoff import RetryAfter, as_strategy
 from .errors import CircuitBreakerError
 from .keyed import MAXSIZE, KeyedBreakers
-from .options import Options, merged
+from .options import PEERS, Options, merged
 from .permit import Permit
 from .registry import Registry, home_of
 
@@ -44,8 +44,8 @@ _PAUSES = (429, 503)
 Judge = Callable[[Any], bool | None]
 """Judges an answer, or an exception in the place of one: `True` is a failure, `False` a success, `None` says nothing.
 
-What it raises is logged, and the client's usual judge is asked (E4). It is not asked about interrupts and
-cancellations, which say nothing (E3).
+It must not read the answer's body. What it raises is logged, and the client's usual judge is asked (E4). It is not
+asked about interrupts and cancellations, which say nothing (E3).
 """
 
 
@@ -108,6 +108,7 @@ class ClientGuard:
         self, name: str, *, key: Callable[[Any], Hashable], judge: Judge, options: ClientOptions | None = None
     ) -> None:
         ours: dict[str, Any] = {**(options or {})}
+        _check_names(ours)
         self._name: str = ours.pop("name", name)
         self._key = plain_callable("key", ours.pop("key", key))
         self._usual_judge = judge
@@ -148,13 +149,18 @@ class ClientCall:
         self._permit = permit
         self._came = False  # anything of the body
 
-    def answered(self, answer: object, status: int, headers: _Headers) -> None:
-        """The answer has begun: if its judge calls it a failure, it is one now. Otherwise its body decides."""
+    def answered(self, answer: object, status: int, headers: _Headers, method: str = "GET") -> None:
+        """The answer to `method` has begun: if its judge calls it a failure, it is one now. Otherwise its body decides.
+
+        One that can have no body (RFC 9110, 6.4.1), or has an empty one, has ended.
+        """
         failed = self._guard.judge(answer)
         if failed is None:
             self._permit.release()
         elif failed:
             self._permit.failure(FailedAnswerError(status, headers.get("Retry-After") if status in _PAUSES else None))
+        elif method == "HEAD" or status < 200 or status in (204, 304) or headers.get("Content-Length") == "0":
+            self.ended()
         else:
             self.began()
 
@@ -213,13 +219,19 @@ _DECIDED_BY = {
 }
 
 
+def _check_names(options: Mapping[str, Any]) -> None:
+    for name in options:
+        if name in _DECIDED_BY:
+            raise TypeError(f"there is no option {name!r} for a client: {_DECIDED_BY[name]}")
+        if name not in ClientOptions.__annotations__ and name not in PEERS:  # Settings says what PEERS are called here.
+            allowed = [each for each in ClientOptions.__annotations__ if each not in _DECIDED_BY]
+            raise TypeError(f"there is no option {name!r} for a client; the options are {', '.join(allowed)}")
+
+
 def _heeding_retry_after(options: Mapping[str, Any], home: Registry | None) -> Options:
-    """The options of the breakers, whose `reset_timeout` gives way to what the server asks for."""
-    for name, instead in _DECIDED_BY.items():
-        if name in options:
-            raise TypeError(f"there is no option {name!r} for a client: {instead}")
+    """The options of the breakers: `reset_timeout` gives way to what the server asks for, and only the judge judges."""
     given = cast("Options", options)
     usual = (given if home is None else merged(home.defaults, given)).get("reset_timeout", 30.0)
     if not isinstance(usual, RetryAfter):
         usual = RetryAfter(as_strategy("reset_timeout", usual))
-    return {**given, "reset_timeout": usual}
+    return {**given, "reset_timeout": usual, "ignore": ()}  # A registry may have another one.

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ._circuit import Circuit
     from .stores.link import Link
 
-__all__ = ["Options", "Settings", "Store"]
+__all__ = ["PEERS", "Options", "Settings", "Store"]
 
 
 class Options(TypedDict, total=False):
@@ -60,7 +60,7 @@ class Store(Protocol):
         ...
 
 
-_PEERS = {
+PEERS = {
     "recovery_timeout": "reset_timeout",
     "timeout_duration": "reset_timeout",
     "timeout": "reset_timeout",
@@ -98,6 +98,7 @@ _PEERS = {
     "listeners": "on_state_change, or breaker.on(...)",
     "listener": "on_state_change, or breaker.on(...)",
 }
+"""What other libraries call the options, and what they are called here."""
 
 SYSTEM_CLOCK = SystemClock()
 
@@ -171,9 +172,9 @@ def merged(defaults: Options, options: Options) -> Options:
 
 def _check_names(options: Mapping[str, Any]) -> None:
     for name in options:
-        if name in _PEERS:
-            verb = "is called" if _PEERS[name] in Options.__annotations__ else "is part of"
-            raise TypeError(f"there is no option {name!r}; here it {verb} {_PEERS[name]}")
+        if name in PEERS:
+            verb = "is called" if PEERS[name] in Options.__annotations__ else "is part of"
+            raise TypeError(f"there is no option {name!r}; here it {verb} {PEERS[name]}")
         if name not in Options.__annotations__:
             raise TypeError(f"there is no option {name!r}; the options are {', '.join(Options.__annotations__)}")
 

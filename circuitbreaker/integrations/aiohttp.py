@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from traceback import walk_tb
+from traceback import walk_stack, walk_tb
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import aiohttp
@@ -73,7 +73,7 @@ class CircuitBreakerMiddleware:
 
     def __init__(self, **options: Unpack[ClientOptions]) -> None:
         self._guard = ClientGuard("aiohttp", key=origin, judge=judge, options=options)
-        self._broken: dict[asyncio.Task[Any], _Broken] = {}
+        self._broken: dict[asyncio.Task[Any], list[_Broken]] = {}
 
     @property
     def breakers(self) -> KeyedBreakers:
@@ -101,27 +101,32 @@ class CircuitBreakerMiddleware:
     def _await_second_attempt(self, broken: _Broken) -> None:
         """Leave the verdict to the second attempt. If there is none, it falls with the task's next request, or end."""
         task = _task()
-        self._broken[task] = broken
-        task.add_done_callback(self._settle)
+        if task not in self._broken:
+            self._broken[task] = []
+            task.add_done_callback(self._settle_all)
+        self._broken[task].append(broken)
 
     def _first_attempt(self, request: aiohttp.ClientRequest) -> ClientCall | None:
         """The call of which `request` is the second attempt, if it is one."""
-        broken = self._broken.get(_task())
-        if broken is None:
-            return None
-        if _timer(broken.request) is _timer(request) is not None:
-            self._forget(_task())
-            return broken.call
-        self._settle(_task())
-        return None
+        task = _task()
+        waiting = self._broken.get(task, [])
+        first = next((each for each in waiting if _is_second_attempt(request, each.request)), None)
+        # A request may go out between two attempts of another: for a token, say.
+        over = [each for each in waiting if each is not first and not _may_be_sent_again(each.request, request)]
+        for broken in over:
+            broken.call.failed(broken.error)
+        self._keep(task, [each for each in waiting if each is not first and each not in over])
+        return None if first is None else first.call
 
-    def _settle(self, task: asyncio.Task[Any]) -> None:
-        broken = self._forget(task)
-        broken.call.failed(broken.error)
+    def _keep(self, task: asyncio.Task[Any], waiting: list[_Broken]) -> None:
+        if waiting:
+            self._broken[task] = waiting
+        elif self._broken.pop(task, None) is not None:
+            task.remove_done_callback(self._settle_all)
 
-    def _forget(self, task: asyncio.Task[Any]) -> _Broken:
-        task.remove_done_callback(self._settle)
-        return self._broken.pop(task)
+    def _settle_all(self, task: asyncio.Task[Any]) -> None:
+        for broken in self._broken.pop(task):
+            broken.call.failed(broken.error)
 
 
 class _Broken(NamedTuple):
@@ -146,6 +151,18 @@ def _is_sent_again(request: aiohttp.ClientRequest, error: BaseException) -> bool
     """Whether aiohttp sends `request` a second time (RFC 9112, 9.3.1)."""
     broken = isinstance(error, aiohttp.ClientOSError | aiohttp.ServerDisconnectedError)
     return broken and not isinstance(error, aiohttp.ClientConnectorError) and request.method in IDEMPOTENT_METHODS
+
+
+def _is_second_attempt(request: aiohttp.ClientRequest, first: aiohttp.ClientRequest) -> bool:
+    """Whether they belong to one call of the session's. A middleware that sends again does so with the same request."""
+    same_call = _timer(request) is _timer(first) is not None
+    return same_call and request is not first and request.url.origin() == first.url.origin()
+
+
+def _may_be_sent_again(first: aiohttp.ClientRequest, now: aiohttp.ClientRequest) -> bool:
+    """Whether the session's call, for which `first` was sent, waits for `now`, a request of another call, to end."""
+    callers = (frame for frame, _ in walk_stack(None) if frame.f_code.co_name == "_request")
+    return first is not now and any(frame.f_locals.get("timer", ...) is _timer(first) for frame in callers)
 
 
 def _follow(response: aiohttp.ClientResponse, request: aiohttp.ClientRequest, call: ClientCall) -> None:

@@ -9,6 +9,8 @@ Timeouts, redirects, cookies, event hooks and authentication are the client's ow
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from traceback import walk_tb
 from types import TracebackType
 from typing import TYPE_CHECKING, cast
 
@@ -43,6 +45,8 @@ def judge(end: httpx2.Response | Exception) -> bool | None:
     """
     if isinstance(end, httpx2.Response):
         return end.status_code in FAILURE_STATUSES
+    if _came_from_the_server(end):
+        return True
     if isinstance(end, httpx2.PoolTimeout | httpx2.UnsupportedProtocol | httpx2.LocalProtocolError | CircuitOpenError):
         return None
     return True if isinstance(end, httpx2.TransportError) else None
@@ -70,6 +74,8 @@ class CircuitBreakerTransport(httpx2.BaseTransport):
     def __init__(self, transport: httpx2.BaseTransport | None = None, **options: Unpack[ClientOptions]) -> None:
         self._guard = ClientGuard("httpx2", key=origin, judge=judge, options=options)
         self._transport = httpx2.HTTPTransport() if transport is None else transport
+        if not isinstance(self._transport, httpx2.BaseTransport):
+            raise TypeError(f"transport must be a httpx2.BaseTransport, got {transport!r}")
 
     @property
     def breakers(self) -> KeyedBreakers:
@@ -78,9 +84,10 @@ class CircuitBreakerTransport(httpx2.BaseTransport):
 
     def handle_request(self, request: httpx2.Request) -> httpx2.Response:
         """Send `request`, if its circuit lets it."""
-        with _admitted(self._guard, request) as call:
+        with _sending(self._guard, request) as call:
             response = self._transport.handle_request(request)
-            call.answered(response, response.status_code, response.headers)
+            response.request = request  # The client sets it later; the judge may want it.
+            call.answered(response, response.status_code, response.headers, request.method)
         if response.is_closed:  # some transports give answers that were read already
             call.ended()
         else:
@@ -110,6 +117,8 @@ class AsyncCircuitBreakerTransport(httpx2.AsyncBaseTransport):
     def __init__(self, transport: httpx2.AsyncBaseTransport | None = None, **options: Unpack[ClientOptions]) -> None:
         self._guard = ClientGuard("httpx2", key=origin, judge=judge, options=options)
         self._transport = httpx2.AsyncHTTPTransport() if transport is None else transport
+        if not isinstance(self._transport, httpx2.AsyncBaseTransport):
+            raise TypeError(f"transport must be a httpx2.AsyncBaseTransport, got {transport!r}")
 
     @property
     def breakers(self) -> KeyedBreakers:
@@ -118,9 +127,10 @@ class AsyncCircuitBreakerTransport(httpx2.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         """Send `request`, if its circuit lets it."""
-        with _admitted(self._guard, request) as call:
+        with _sending(self._guard, request) as call:
             response = await self._transport.handle_async_request(request)
-            call.answered(response, response.status_code, response.headers)
+            response.request = request
+            call.answered(response, response.status_code, response.headers, request.method)
         if response.is_closed:  # some transports give answers that were read already
             call.ended()
         else:
@@ -144,13 +154,40 @@ class AsyncCircuitBreakerTransport(httpx2.AsyncBaseTransport):
         await self._transport.__aexit__(exc_type, exc_value, traceback)
 
 
-def _admitted(guard: ClientGuard, request: httpx2.Request) -> ClientCall:
+@contextmanager
+def _sending(guard: ClientGuard, request: httpx2.Request) -> Iterator[ClientCall]:
+    """Admit `request`. What is raised while it is sent is its end, unless it is that of another request."""
     try:
-        return guard.admit(request)
+        call = guard.admit(request)
     except CircuitOpenError as refused:
         error = CircuitOpenTransportError.like(refused)
         error.request = request
         raise error from None
+    try:
+        yield call
+    except BaseException as error:
+        if isinstance(error, httpx2.RequestError) and _request_of(error, request) is not request:
+            call.closed()  # What was to be sent is the answer to that one, and broke off.
+        else:
+            call.failed(error)
+        raise
+
+
+def _request_of(error: httpx2.RequestError, usual: httpx2.Request) -> httpx2.Request:
+    """The request that `error` is about: `usual`, and from now on, if it does not say."""
+    try:
+        return error.request
+    except RuntimeError:
+        error.request = usual
+        return usual
+
+
+def _came_from_the_server(error: Exception) -> bool:
+    """Whether a breach of HTTP/2 was received: httpcore has one error for both sides, or lets that of h2 through."""
+    of_httpcore = error.__cause__ or error
+    of_h2 = of_httpcore.__context__ if isinstance(error, httpx2.LocalProtocolError) else error
+    frames = () if of_h2 is None else (frame for frame, _ in walk_tb(of_h2.__traceback__))
+    return any((f.f_globals.get("__name__"), f.f_code.co_name) == ("h2.connection", "receive_data") for f in frames)
 
 
 class _Body(httpx2.SyncByteStream):

@@ -69,6 +69,8 @@ def judge(end: requests.Response | Exception) -> bool | None:
         return end.status_code in FAILURE_STATUSES
     if any(isinstance(each, _SAY_NOTHING) for each in (end, *end.args)):  # requests puts urllib3's errors into its own
         return None
+    if any(isinstance(each, requests.RequestException) for each in end.args):  # of another answer, which was to be sent
+        return None
     return True if isinstance(end, _FAILURES) else None
 
 
@@ -104,6 +106,8 @@ class CircuitBreakerAdapter(BaseAdapter):
         self._guard = ClientGuard("requests", key=origin, judge=judge, options=options)
         self._options = options
         self._adapter = HTTPAdapter() if adapter is None else adapter
+        if not isinstance(self._adapter, BaseAdapter):
+            raise TypeError(f"adapter must be a requests.adapters.BaseAdapter, got {adapter!r}")
 
     @property
     def breakers(self) -> KeyedBreakers:
@@ -114,7 +118,7 @@ class CircuitBreakerAdapter(BaseAdapter):
         """Send `request`, if its circuit lets it."""
         with self._admitted(request) as call:
             response = self._adapter.send(request, *args, **kwargs)
-            call.answered(response, response.status_code, response.headers)
+            call.answered(response, response.status_code, response.headers, request.method or "GET")
         # Authentication that answers a challenge sends its second request by this.
         response.connection = cast("HTTPAdapter", self)
         if response.raw is None:
@@ -153,6 +157,8 @@ class _Body:
         vars(self).update(_raw=raw, _call=call)
 
     def __getattr__(self, name: str) -> Any:
+        if name in ("_raw", "_call"):  # in a copy that is not complete yet
+            raise AttributeError(name)
         found = getattr(self._raw, name)
         if name in _READS:
             return partial(self._read, found)

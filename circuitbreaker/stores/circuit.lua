@@ -11,6 +11,7 @@
 local GRAINS = 20
 local PATIENCE = 2
 local MEMORY = 60
+local STEP = 1
 
 local time = redis.call('TIME')
 local now = time[1] + time[2] / 1000000
@@ -19,7 +20,7 @@ local report = cjson.decode(ARGV[1])
 local terms = report.terms
 local found = redis.call('GET', KEYS[1])
 local record = found and cjson.decode(found) or {
-  version = 0, orders = 0, origin = '', state = 'closed', hold = '', reason = '', length = 0, ['until'] = 0, opened = 0,
+  at = 0, version = 0, orders = 0, origin = '', state = 'closed', hold = '', reason = '', length = 0, ['until'] = 0, opened = 0,
   round = 0, digest = '', numbers = {}, seconds = {}, run = 0, failing = {}, history = {}, used = 0, successes = 0,
   leases = {}, refused = 0,
 }
@@ -114,8 +115,8 @@ end
 local function may_decide(decision, current)
   if decision.ordered then return report.version < 0 or report.orders == record.orders end
   if not current or (decision.state == 'closed' and record.state == 'closed') then return false end
-  local opens = decision.state == 'open' and record.state == 'closed'
-  return not opens or size(record.failing) >= terms.quorum
+  if record.state == 'closed' then return terms.quorum == 1 or size(record.failing) >= terms.quorum end
+  return report.version >= 0
 end
 
 local function decide(decision)
@@ -198,6 +199,18 @@ local function view(peak, digest)
   }
 end
 
+local function follow_clock()
+  local back = record.at - now
+  record.at = now
+  if back < STEP then return end
+  for _, each in ipairs({'until', 'opened', 'refused'}) do record[each] = record[each] - back end
+  for _, map in ipairs({record.leases, record.failing}) do
+    for each, at in pairs(map) do map[each] = at - back end
+  end
+  for _, each in ipairs(record.history) do each[1] = each[1] - back end
+  if record.failure then record.failure[3] = record.failure[3] - back end
+end
+
 -- Take the report in
 
 local seen = tonumber(redis.call('GET', KEYS[2]) or 0)
@@ -205,6 +218,7 @@ local digest = record.digest ~= '' and record.digest or terms.digest
 local peak = record.run
 local version = record.version
 if report.number > seen then
+  follow_clock()
   if report.known and report.version > record.version then restore(report.known) end
   local current = report.version < 0 or report.version == record.version
   record.digest = terms.digest

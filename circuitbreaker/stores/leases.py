@@ -15,6 +15,8 @@ __all__ = ["Leases"]
 _STRIKES = 4
 """So many calls that waited in vain, each half a second after the last, say that the store does not answer."""
 _STRIKE = 0.5
+_LONG_AGO = 60.0
+"""A process none of whose calls waited for so many seconds leaves its place to others for whom calls wait."""
 
 
 class Leases:
@@ -27,7 +29,8 @@ class Leases:
         self._met: set[str] = set()  # all that there ever were
         self._leased_at = -math.inf
         self._waiting = 0  # calls, since the last request
-        self._wanted = False  # whether a call ever waited
+        self._wanted = False  # whether a call waited, and may come again
+        self._wanted_at = -math.inf
         self._ask_at = -math.inf  # before this it is no use to ask
         self._remind_at = -math.inf  # ... unless a call waits
         self._strikes = 0
@@ -48,7 +51,7 @@ class Leases:
     def want(self, now: float) -> float:
         """A call waits. Returns in how many seconds to ask for it."""
         self._waiting += 1
-        self._wanted = True
+        self._wanted, self._wanted_at = True, now
         if now - self._strike_at >= _STRIKE:
             self._strikes += 1
             self._strike_at = now
@@ -93,6 +96,7 @@ class Leases:
         if view.contended and now - self._leased_at > self._pause / 2:
             self.returned.extend(self._unused)  # No call came for them, and elsewhere calls wait.
             self._unused.clear()
+            self._wanted = now - self._wanted_at < _LONG_AGO
         if wished and not self._unused:
             self._ask_at = now + max(self._soon, min(view.wait, max(view.left, self._pause)))
             self._remind_at = now + view.wait + 2 * self._pause  # later than those for whom calls wait

@@ -184,9 +184,14 @@ class Link:
 
     def _repeat(self, pending: Report, circuit: Circuit, now: float) -> None:
         """Say it again, and nothing new: if it did arrive the first time, nobody would hear that."""
-        decision = pending.decision
-        if decision is not None and self._proposed is circuit.engine.period:
-            decision = self._decided(circuit, circuit.engine.period, now, decision.ordered)  # Less of it is left.
+        decision, proposed, period = pending.decision, self._proposed, circuit.engine.period
+        if decision is not None and proposed is period:
+            decision = self._decided(circuit, period, now, decision.ordered)  # Less of it is left.
+        elif decision is not None and isinstance(proposed, Open) and not decision.ordered:
+            if isinstance(period, Closed):  # It opened and closed again for this process alone.
+                decision = self._proposed = None
+            else:
+                decision = decision._replace(left=max(0.0, proposed.until - now))
         if now - self._counted_at > (self._terms.span or _MEMORY):
             pending = pending._replace(counts=None)
         self._pending = pending._replace(decision=decision, known=self._restorable(now))
@@ -370,10 +375,11 @@ class Link:
         asked = report.decision is not None and report.decision.state == "open" and self._proposed is not None
         if asked and report.version in (UNKNOWN, view.version) and circuit.engine.period is self._proposed:
             self._own = self._proposed
+            self._forget_trials()
 
     def _agree(self, circuit: Circuit, view: View, now: float) -> Transition | None:
         """The fleet took over what was decided here."""
-        if self._proposed is None:
+        if self._proposed is None or isinstance(self._proposed, HalfOpen):  # That one is told as an open one.
             return self._follow(circuit, view, now)
         self._know(view, now)
         self._followed, self._own = self._proposed, None
@@ -386,6 +392,7 @@ class Link:
         self._know(view, now)
         if self._ordered and view.orders == (0 if known is None else known.orders):
             return None  # What was ordered here comes after it.
+        self._ordered = False
         hold = Hold(view.hold) if view.hold else None
         self._forget_trials()
         failure = _last_failure(view, circuit.clock.time())

@@ -20,12 +20,16 @@ _PATIENCE = 2.0
 """For how many seconds a lease that was asked for in vain counts as wanted."""
 _MEMORY = 60.0
 """For how many seconds a process counts as failing, and successes as recent, if the policy does not look at time."""
+_STEP = 1.0
+"""A clock that is set back by fewer seconds is let be."""
 
 
 @dataclass
 class Record:
     """What all processes know of one circuit."""
 
+    at: float = 0.0
+    """When somebody reported last, by the server's clock, like all times here."""
     version: int = 0
     orders: int = 0
     origin: str = ""
@@ -71,6 +75,7 @@ def take_in(record: Record, report: Report, seen: int, now: float) -> tuple[View
 def _apply(record: Record, report: Report, now: float) -> int:
     """Take `report` in; return the failures in a row at its first success."""
     terms = report.terms
+    _follow_clock(record, now)
     if report.known and report.version > record.version:
         _restore(record, report, report.known, now)
     current = report.version in (UNKNOWN, record.version)
@@ -86,6 +91,21 @@ def _apply(record: Record, report: Report, now: float) -> int:
     if report.wanted:
         _lease(record, report, terms, now)
     return peak
+
+
+def _follow_clock(record: Record, now: float) -> None:
+    """Move all times along with a clock that was set back, by hand, or by a failover to another host."""
+    back = record.at - now
+    record.at = now
+    if back < _STEP:
+        return
+    record.until, record.opened, record.refused = record.until - back, record.opened - back, record.refused - back
+    record.leases = {lease: deadline - back for lease, deadline in record.leases.items()}
+    record.failing = {process: at - back for process, at in record.failing.items()}
+    record.history = [(at - back, numbers) for at, numbers in record.history]
+    if record.failure is not None:
+        kind, text, at = record.failure
+        record.failure = (kind, text, at - back)
 
 
 # What happened
@@ -148,8 +168,9 @@ def _may_decide(record: Record, report: Report, decision: Decision, current: boo
         return report.version == UNKNOWN or report.orders == record.orders
     if not current or decision.state == record.state == "closed":
         return False
-    opens = decision.state == "open" and record.state == "closed"
-    return not opens or len(record.failing) >= report.terms.quorum
+    if record.state == "closed":
+        return report.terms.quorum == 1 or len(record.failing) >= report.terms.quorum
+    return report.version != UNKNOWN  # Who has never heard that it is not closed has something to learn first.
 
 
 def _decide(record: Record, process: str, decision: Decision, now: float) -> None:

@@ -147,8 +147,13 @@ class Store:
             _wake(self.backend, self._woken)
 
     def sync(self, timeout: float = 5.0) -> bool:
-        """Wait until all that happened so far was exchanged; whether it was, within `timeout` seconds."""
+        """Wait until all that happened so far was exchanged; whether it was, within `timeout` seconds.
+
+        A store that is closed, and a listener that the store itself calls, wait in vain, and so not at all.
+        """
         timeout = seconds("timeout", timeout)
+        if self._closed or current_thread() is self._thread:
+            return False
         done = [link.when_exchanged() for link in self._alive()]
         return all(each.wait(timeout) for each in done)
 
@@ -227,7 +232,8 @@ class Store:
 
     def _exchange_all(self) -> None:
         with suppress(Exception):
-            self._exchange([link for link in self._alive() if not link.new])
+            for _ in range(2):  # What was said and not answered comes first, then the rest.
+                self._exchange([link for link in self._alive() if not link.new])
 
     def _exchange(self, links: list[Link]) -> None:
         reports: list[tuple[Link, Report]] = []
@@ -334,7 +340,7 @@ def _run(reference: weakref.ref[Store], backend: Backend, woken: Event) -> None:
             if store is not None:
                 store._listened(news, error)
                 del store
-        except Exception:  # It must not be the end of the thread.
+        except BaseException:  # It must not be the end of the thread, not even what a listener exits by.
             _logger.exception("a store failed in a way that it should not; it goes on")
             woken.wait(1.0)
     with suppress(Exception):
