@@ -7,19 +7,21 @@ import gc
 import gzip
 import pickle
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, suppress
+from typing import Any
 
 import aiohttp
 import pytest
 from aiohttp import ClientTimeout, web
 from aiohttp.http import HttpProcessingError
 from aiohttp.test_utils import TestServer
+from yarl import URL
 
 from circuitbreaker import CircuitBreaker, CircuitOpenError, CircuitState, ManualClock
 from circuitbreaker.integrations.aiohttp import CircuitBreakerMiddleware, CircuitOpenClientError, judge
 
-from .websites import BODY, HOST, Site, nobody
+from .websites import BODY, HOST, Hangup, Request, Site, answer, nobody
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 11\r\n\r\n" + BODY
 STUCK = ClientTimeout(total=0.05)
@@ -463,6 +465,64 @@ async def test_a_second_attempt_that_is_not_made_leaves_a_failure_before_the_nex
         with pytest.raises(CircuitOpenError):
             await session.get(wire.url)
         assert (ends(guard), wire.requests) == (FAILURE, 1)
+
+
+@pytest.mark.parametrize("total", [30, None])
+async def test_a_request_between_two_attempts_leaves_the_first_one_waiting(total: float | None) -> None:
+    """A middleware fetches a token by the same guard; the server has closed the idle connection meanwhile."""
+    guard = CircuitBreakerMiddleware(failure_threshold=1)
+    asked = 0
+
+    def flaky(request: Request, send: Callable[[bytes], None]) -> None:
+        nonlocal asked
+        asked += 1
+        if asked % 2 == 0:
+            raise Hangup
+        send(answer(200, BODY))
+
+    with Site({"/flaky": flaky}) as site, Site() as tokens:
+
+        async def auth(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+            async with session.get(f"{tokens.url}/ok", middlewares=[guard]) as token:
+                await token.read()
+            return await handler(request)
+
+        timeout = aiohttp.ClientTimeout(total=total)
+        async with aiohttp.ClientSession(middlewares=[auth, guard], timeout=timeout) as session:
+            for _ in range(3):
+                async with session.get(f"{site.url}/flaky") as response:
+                    assert await response.read() == BODY
+    metrics = guard.breakers[site.url].metrics()
+    assert (metrics.total_successes, metrics.total_failures) == (3, 0)
+
+
+async def test_a_middleware_that_fails_over_is_guarded_by_each_host() -> None:
+    """The failure is that of the first, the answer that of the second."""
+    guard = CircuitBreakerMiddleware(failure_threshold=1)
+    with Site() as one, Site() as other:
+
+        async def fail_over(
+            request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+        ) -> aiohttp.ClientResponse:
+            try:
+                return await handler(request)
+            except aiohttp.ClientError:
+                request.url = URL(f"{other.url}/ok")
+                return await handler(request)
+
+        async def get() -> bytes:
+            async with session.get(f"{one.url}/reset") as response:
+                return await response.read()
+
+        async with aiohttp.ClientSession(middlewares=[fail_over, guard]) as session:
+            assert await asyncio.create_task(get()) == BODY
+            await asyncio.sleep(0)  # the end of the task is told of in the next round of the loop
+    ends = {key: (each.metrics().total_successes, each.metrics().total_failures) for key, each in _items(guard)}
+    assert ends == {one.url: (0, 1), other.url: (1, 0)}
+
+
+def _items(guard: CircuitBreakerMiddleware) -> list[tuple[Any, CircuitBreaker]]:
+    return list(guard.breakers.items())
 
 
 async def test_an_attempt_that_a_middleware_around_ours_makes_is_a_call_of_its_own() -> None:

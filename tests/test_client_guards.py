@@ -123,3 +123,32 @@ def test_a_refusal_can_be_made_an_error_of_another_kind(guard: ClientGuard) -> N
     error = Refused.like(caught.value)
     assert (str(error), vars(error)) == (str(caught.value), vars(caught.value))
     assert isinstance(error, OSError)
+
+
+def test_a_registry_that_ignores_errors_does_not_hide_failed_answers() -> None:
+    """Point 2: the judge alone judges."""
+    guard = ClientGuard(
+        "ftp", key=str.lower, judge=judge, options={"registry": Registry(ignore=(CircuitBreakerError, OSError))}
+    )
+    guard.admit("host").answered(503, 503, {})
+    guard.admit("host").failed(OSError())
+    assert totals(guard) == (0, 2, 0)
+
+
+@pytest.mark.parametrize(
+    ("method", "status", "headers"),
+    [("HEAD", 200, {}), ("GET", 204, {}), ("GET", 304, {}), ("GET", 101, {}), ("GET", 200, {"Content-Length": "0"})],
+)
+def test_an_answer_without_a_body_has_ended(
+    guard: ClientGuard, method: str, status: int, headers: Mapping[str, str]
+) -> None:
+    """Point 3, RFC 9110, 6.4.1"""
+    guard.admit("host").answered(status, status, headers, method)
+    assert totals(guard) == (1, 0, 0)
+
+
+def test_an_unknown_option_is_answered_with_those_of_a_client() -> None:
+    with pytest.raises(TypeError, match=r"no option 'verify' for a client; the options are .*\bkey, judge\b") as caught:
+        ClientGuard("ftp", key=str.lower, judge=judge, options={"verify": False})  # type: ignore[typeddict-unknown-key]
+    assert "is_failure" not in str(caught.value)
+    assert "fallback" not in str(caught.value)

@@ -252,6 +252,14 @@ def test_a_response_that_is_never_read_gives_its_permit_back(make: Make, site: S
     assert (metrics(client).total_ignored, metrics(client).total_calls) == (1, 1)
 
 
+@pytest.mark.parametrize("status", [204, 304])
+def test_an_answer_without_a_body_is_whole_though_nobody_reads_it(make: Make, site: Site, status: int) -> None:
+    """Point 3"""
+    client = make()
+    client.begin(f"{site.url}/status/{status}").close()
+    assert metrics(client).total_successes == 1
+
+
 def test_a_response_that_is_dropped_gives_its_permit_back(make: Make, site: Site, clock: ManualClock) -> None:
     """Point 3, H3: a trial that nobody reads does not keep the circuit half-open."""
     client = make(half_open_max_attempts=1)

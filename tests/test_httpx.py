@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+import socket
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager, suppress
 from threading import Event, Thread
 from typing import Any
 
+import h2.config
+import h2.connection
+import h2.events
 import httpx
 import httpx2
 import hypercorn.asyncio
@@ -167,7 +171,105 @@ def test_the_same_errors_come_through_as_without_us(pair: tuple[Any, Any]) -> No
             assert only(transport).metrics().total_failures == 1
 
 
+def test_a_judge_sees_the_request_on_answers_and_on_errors(pair: tuple[Any, Any]) -> None:
+    """Point 2"""
+    library, ours = pair
+    seen: list[str] = []
+
+    def judge(end: Any) -> bool | None:
+        seen.append(f"{type(end).__name__} {end.request.url.path}")
+        return None
+
+    with Site() as site, library.Client(transport=ours.CircuitBreakerTransport(judge=judge), timeout=0.1) as client:
+        client.get(f"{site.url}/ok")
+        with pytest.raises(library.ReadTimeout):
+            client.get(f"{site.url}/hang")
+    assert seen == ["Response /ok", "ReadTimeout /hang"]
+
+
+def test_an_answer_that_breaks_off_while_it_is_sent_on_says_nothing_about_the_receiver(pair: tuple[Any, Any]) -> None:
+    """Point 2: each gateway does so."""
+    library, ours = pair
+    transport = ours.CircuitBreakerTransport()
+    with Site() as one, Site() as other, library.Client(transport=transport) as client:
+        with client.stream("GET", f"{one.url}/cut/length/70") as answer, pytest.raises(library.RemoteProtocolError):
+            client.post(f"{other.url}/echo", content=answer.iter_bytes())
+        ends = {key: (each.metrics().total_failures, each.metrics().total_ignored) for key, each in _items(transport)}
+        assert ends == {one.url: (1, 0), other.url: (0, 1)}
+
+
+def _items(transport: Any) -> list[tuple[Any, CircuitBreaker]]:
+    return list(transport.breakers.items())
+
+
+@pytest.mark.parametrize("transport", [5, httpx.HTTPTransport, httpx2.HTTPTransport])
+def test_what_is_no_transport_is_refused(pair: tuple[Any, Any], transport: Any) -> None:
+    _, ours = pair
+    with pytest.raises(TypeError, match=r"transport must be a httpx2?\.BaseTransport, got "):
+        ours.CircuitBreakerTransport(transport)
+    with pytest.raises(TypeError, match=r"transport must be a httpx2?\.AsyncBaseTransport, got "):
+        ours.AsyncCircuitBreakerTransport(transport)
+
+
+def test_the_callers_own_breach_of_the_protocol_says_nothing(pair: tuple[Any, Any]) -> None:
+    """Point 2"""
+    library, ours = pair
+    transport = ours.CircuitBreakerTransport()
+    with Site() as site, library.Client(transport=transport) as client:
+        with pytest.raises(library.LocalProtocolError):
+            client.get(f"{site.url}/ok", headers={"X-Own": "two\nlines"})
+        assert only(transport).metrics().total_ignored == 1
+
+
 # HTTP/2
+
+
+def shorter(connection: h2.connection.H2Connection, stream: int) -> bytes:
+    connection.send_headers(stream, [(":status", "200"), ("content-length", "11")])
+    connection.send_data(stream, b"all", end_stream=True)
+    return connection.data_to_send()
+
+
+def nonsense(connection: h2.connection.H2Connection, stream: int) -> bytes:
+    return connection.data_to_send() + b"\x00\x00\x04\x08\x00\x00\x00\x00\x00\x00\x00\x00\x00"  # a window of nothing
+
+
+@contextmanager
+def breaking_http2(respond: Callable[[h2.connection.H2Connection, int], bytes]) -> Iterator[str]:
+    """A server of HTTP/2 that answers one request, against the rules."""
+    listener = socket.create_server((HOST, 0))
+
+    def serve() -> None:
+        with suppress(OSError), listener.accept()[0] as taken:
+            config = h2.config.H2Configuration(client_side=False, validate_outbound_headers=False)
+            connection = h2.connection.H2Connection(config)
+            connection.initiate_connection()
+            taken.sendall(connection.data_to_send())
+            while data := taken.recv(65536):
+                for event in connection.receive_data(data):
+                    if isinstance(event, h2.events.RequestReceived):
+                        assert event.stream_id is not None
+                        taken.sendall(respond(connection, event.stream_id))
+                taken.sendall(connection.data_to_send())
+
+    thread = Thread(target=serve)
+    thread.start()
+    try:
+        yield f"http://{HOST}:{listener.getsockname()[1]}"
+    finally:
+        listener.close()
+        thread.join(5)
+
+
+@pytest.mark.parametrize("respond", [shorter, nonsense])
+def test_a_server_that_breaks_the_rules_of_http2_is_a_failure(pair: tuple[Any, Any], respond: Any) -> None:
+    """Points 2 and 3: though httpcore calls it the caller's breach."""
+    library, ours = pair
+    transport = ours.CircuitBreakerTransport(library.HTTPTransport(http1=False, http2=True))
+    with breaking_http2(respond) as url, library.Client(transport=transport, timeout=2) as client:
+        with pytest.raises(library.ProtocolError):
+            client.get(url)
+        assert only(transport).metrics().total_failures == 1
 
 
 async def application(scope: Any, receive: Any, send: Any) -> None:

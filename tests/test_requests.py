@@ -9,7 +9,7 @@ import json
 import pickle
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import Any
 
 import pytest
@@ -350,6 +350,31 @@ def test_a_body_whose_closing_fails_gives_its_permit_back(site: Site) -> None:
         with pytest.raises(LookupError):
             response.raw.close()
         assert ends(guard) == (0, 0, 1)
+
+
+def test_a_copy_of_a_body_does_not_recurse(site: Site) -> None:
+    with session_of(CircuitBreakerAdapter()) as session, session.get(f"{site.url}/ok", stream=True) as response:
+        with suppress(TypeError):  # urllib3's cannot be copied, or can
+            copy.copy(response.raw)
+        with pytest.raises(AttributeError):
+            _ = object.__new__(type(response.raw))._raw
+
+
+@pytest.mark.parametrize("adapter", [3, HTTPAdapter])
+def test_what_is_no_adapter_is_refused(adapter: Any) -> None:
+    with pytest.raises(TypeError, match=r"adapter must be a requests\.adapters\.BaseAdapter, got "):
+        CircuitBreakerAdapter(adapter)
+
+
+def test_an_answer_that_breaks_off_while_it_is_sent_on_says_nothing_about_the_receiver(site: Site) -> None:
+    """Point 2: each gateway does so."""
+    guard = CircuitBreakerAdapter()
+    with Site() as other, session_of(guard) as session:
+        with session.get(f"{site.url}/cut/length/70", stream=True) as answer, pytest.raises(requests.ConnectionError):
+            session.post(f"{other.url}/echo", data=answer.iter_content(4))
+        received = guard.breakers[other.url].metrics()
+        assert (received.total_failures, received.total_ignored) == (0, 1)
+        assert guard.breakers[site.url].metrics().total_failures == 1
 
 
 # What counts

@@ -183,7 +183,7 @@ def _read(line: Callable[[], bytes], read: Callable[[int], bytes]) -> Request | 
         headers[name.lower()] = value.strip()
     if headers.get("transfer-encoding") == "chunked":
         body = b""
-        while size := int(line(), 16):
+        while size := int(line() or b"0", 16):  # Nothing: the request has broken off.
             body += read(size)
             line()
         line()

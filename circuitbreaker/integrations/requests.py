@@ -69,9 +69,15 @@ def judge(end: requests.Response | Exception) -> bool | None:
         return end.status_code in FAILURE_STATUSES
     if any(isinstance(each, _SAY_NOTHING) for each in (end, *end.args)):  # requests puts urllib3's errors into its own
         return None
-    if any(isinstance(each, requests.RequestException) for each in end.args):  # of another answer, which was to be sent
+    if isinstance(end, requests.ConnectionError) and _came_from_another_answer(end):
         return None
     return True if isinstance(end, _FAILURES) else None
+
+
+def _came_from_another_answer(error: requests.ConnectionError) -> bool:
+    """Whether what was to be sent is an answer, and broke off: urllib3 and requests put its error into their own."""
+    inside = [each for outer in error.args for each in (outer, *getattr(outer, "args", ()))]
+    return any(isinstance(each, requests.RequestException | urllib3.exceptions.IncompleteRead) for each in inside)
 
 
 class CircuitOpenConnectionError(CircuitOpenError, requests.ConnectionError):
