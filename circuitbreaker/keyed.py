@@ -60,6 +60,7 @@ class KeyedBreakers(Mapping[Hashable, CircuitBreaker]):
         Settings(options if self._home is None else merged(self._home.defaults, options))
         self._options = options
         self._uses: dict[Hashable, _Use] = {}
+        self._enough = self.maxsize  # so many breakers, before some are dropped
         self._ticks = count()
         self._lock = RLock()  # re-entrant: a key's __eq__ may use what it guards
         renew_in_child(self)
@@ -95,13 +96,17 @@ class KeyedBreakers(Mapping[Hashable, CircuitBreaker]):
     def _shrink(self) -> list[CircuitBreaker]:
         """Take out what is too much, the newest excepted."""
         dropped: list[CircuitBreaker] = []
-        for key in self._by_age()[:-1] if len(self._uses) > self.maxsize else ():
+        if len(self._uses) <= self._enough:
+            return dropped
+        for key in self._by_age()[:-1]:
             if len(self._uses) <= self.maxsize:
                 break
             use = self._uses.get(key)
             # There is none if the key's hash or equality has changed: so it stays; or if a signal handler took it out.
             if use is not None and use.idle and self._uses.pop(key, None) is not None:
                 dropped.append(use.breaker)
+        # Looking at all of a mapping full of open ones takes time, and would be in vain for the next key as well.
+        self._enough = self.maxsize if len(self._uses) <= self.maxsize else len(self._uses) * 9 // 8
         return dropped
 
     def _by_age(self) -> list[Hashable]:

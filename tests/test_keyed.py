@@ -300,6 +300,22 @@ def test_a_mapping_of_ones_own_guards_by_key(sandbox: Registry) -> None:
     assert hosts.use("a") is sandbox.get("shop[a]") is hosts["a"]
 
 
+def test_a_mapping_full_of_open_circuits_is_not_looked_through_for_each_new_key() -> None:
+    """E7: it grows beyond its size, and is looked through when it has grown by an eighth, not before."""
+    hosts = KeyedBreakers("shop", maxsize=10, registry=None, failure_threshold=1)
+    looked: list[int] = []
+    by_age = hosts._by_age
+    hosts._by_age = lambda: looked.append(len(hosts)) or by_age()  # type: ignore[func-returns-value,method-assign]
+    for number in range(40):
+        attempt(hosts.use(number), fail)
+    assert looked == [11, 13, 15, 17, 20, 23, 26, 30, 34, 39]
+    for number in range(40):
+        hosts[number].reset()
+    for number in range(40, 50):
+        hosts.use(number)
+    assert len(hosts) == 10
+
+
 def test_a_mapping_of_no_registry_is_bounded_too() -> None:
     hosts = KeyedBreakers("shop", maxsize=1, registry=None)
     assert hosts.use("a").name == "shop[a]"
