@@ -542,6 +542,62 @@ async def test_an_attempt_that_a_middleware_around_ours_makes_is_a_call_of_its_o
     assert ends(guard) == (2, 1, 0)
 
 
+async def retrying(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+    """A middleware around ours that sends three times."""
+    for _ in range(2):
+        with suppress(aiohttp.ServerDisconnectedError):
+            return await handler(request)
+    return await handler(request)
+
+
+async def test_attempts_of_a_middleware_around_ours_are_counted_each() -> None:
+    """Point 2: aiohttp makes all three twice, and its second attempt is one call with the last of the first three."""
+    guard = CircuitBreakerMiddleware(failure_threshold=100)
+
+    async def get() -> None:
+        with pytest.raises(aiohttp.ServerDisconnectedError):
+            await session.get(wire.url)
+
+    async with Wire() as wire, aiohttp.ClientSession(middlewares=[retrying, guard]) as session:
+        await asyncio.create_task(get())
+        await asyncio.sleep(0)
+        assert (ends(guard), wire.requests) == ((0, 5, 0), 6)
+
+
+async def test_attempts_of_a_middleware_around_ours_end_at_an_open_circuit(guard: CircuitBreakerMiddleware) -> None:
+    """C3"""
+    async with Wire() as wire, aiohttp.ClientSession(middlewares=[retrying, guard]) as session:
+        with pytest.raises(CircuitOpenClientError):
+            await session.get(wire.url)
+        assert (ends(guard), wire.requests) == (FAILURE, 1)
+
+
+async def test_a_second_attempt_is_none_of_what_a_middleware_sent_to_another_host(
+    guard: CircuitBreakerMiddleware,
+) -> None:
+    """Point 1: where both fail, each has its own failure, and the first one is not asked again."""
+
+    async def fail_over(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+        with suppress(aiohttp.ServerDisconnectedError):
+            return await handler(request)
+        request.url = URL(other.url)
+        return await handler(request)
+
+    async def get() -> None:
+        with pytest.raises(CircuitOpenClientError):
+            await session.get(one.url)
+
+    async with (
+        Wire() as one,
+        Wire() as other,
+        aiohttp.ClientSession(middlewares=[fail_over, guard]) as session,
+    ):
+        await asyncio.create_task(get())
+        await asyncio.sleep(0)
+        assert (one.requests, other.requests) == (1, 1)
+        assert {key: each.metrics().total_failures for key, each in _items(guard)} == {one.url: 1, other.url: 1}
+
+
 # What counts
 
 

@@ -147,6 +147,15 @@ def test_an_answer_without_a_body_has_ended(
     assert totals(guard) == (1, 0, 0)
 
 
+@pytest.mark.parametrize(("method", "headers"), [("HEAD", {}), ("GET", {"Content-Length": "0"})])
+def test_a_failed_answer_without_a_body_is_a_failure(
+    guard: ClientGuard, method: str, headers: Mapping[str, str]
+) -> None:
+    """Point 2"""
+    guard.admit("host").answered(503, 503, headers, method)
+    assert totals(guard) == (0, 1, 0)
+
+
 def test_an_unknown_option_is_answered_with_those_of_a_client() -> None:
     with pytest.raises(TypeError, match=r"no option 'verify' for a client; the options are .*\bkey, judge\b") as caught:
         ClientGuard("ftp", key=str.lower, judge=judge, options={"verify": False})  # type: ignore[typeddict-unknown-key]

@@ -252,11 +252,15 @@ def test_a_response_that_is_never_read_gives_its_permit_back(make: Make, site: S
     assert (metrics(client).total_ignored, metrics(client).total_calls) == (1, 1)
 
 
-@pytest.mark.parametrize("status", [204, 304])
-def test_an_answer_without_a_body_is_whole_though_nobody_reads_it(make: Make, site: Site, status: int) -> None:
-    """Point 3"""
+@pytest.mark.parametrize(
+    ("method", "path"), [("HEAD", "/ok"), ("GET", "/status/204"), ("GET", "/status/304"), ("GET", "/redirect")]
+)
+def test_an_answer_without_a_body_is_whole_though_nobody_reads_it(
+    make: Make, site: Site, method: str, path: str
+) -> None:
+    """Point 3: by its method, its status, or its length of 0."""
     client = make()
-    client.begin(f"{site.url}/status/{status}").close()
+    client.begin(f"{site.url}{path}", method=method).close()
     assert metrics(client).total_successes == 1
 
 

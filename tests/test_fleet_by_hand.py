@@ -127,6 +127,23 @@ def test_an_opening_that_is_over_when_it_can_be_told_is_not_told(world: World, o
     all_exchange(world)
     assert states(world) == {"closed"}
     assert world.record.version == 0
+    assert world.record.run == 0, "what led to it has ended with it"
+
+
+def test_an_opening_that_was_heard_and_whose_reply_was_lost_is_followed_by_its_end(world: World) -> None:
+    """S7: the fleet learns both."""
+    one, other = world.grow(2, failure_threshold=2, reset_timeout=10)
+    one.fail(2)
+    one.exchange(lost=True)
+    other.listen()
+    assert other.state == world.record.state == "open"
+    one.store.error = "it is away"
+    world.advance(11)
+    assert attempt(one.breaker) == "fine"
+    one.store.error = None
+    all_exchange(world)
+    assert states(world) == {"closed"}
+    assert world.record.version == 2
 
 
 def test_an_opening_lasts_for_what_is_left_of_it_when_it_can_be_told(world: World) -> None:
@@ -231,6 +248,17 @@ def test_a_server_whose_clock_is_set_back_prolongs_nothing(world: World, when: s
     healed = world.run(100, other, step=0.25)
     assert healed is not None
     assert healed < 62
+
+
+def test_a_server_whose_clock_is_set_back_forgets_no_counts(world: World) -> None:
+    """S5: of a circuit that has never been open."""
+    one, other = world.grow(2, failure_threshold=3)
+    one.fail()
+    one.exchange()
+    world.now -= 3600
+    other.fail(2)
+    all_exchange(world)
+    assert states(world) == {"open"}
 
 
 def test_a_step_of_a_moment_is_let_be(world: World) -> None:

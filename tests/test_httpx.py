@@ -12,6 +12,7 @@ from typing import Any
 import h2.config
 import h2.connection
 import h2.events
+import h2.exceptions
 import httpx
 import httpx2
 import hypercorn.asyncio
@@ -187,6 +188,28 @@ def test_a_judge_sees_the_request_on_answers_and_on_errors(pair: tuple[Any, Any]
     assert seen == ["Response /ok", "ReadTimeout /hang"]
 
 
+async def test_a_judge_sees_the_request_async_and_with_any_transport(pair: tuple[Any, Any]) -> None:
+    """Point 2: a transport's error need not say what it is about."""
+    library, ours = pair
+    seen: list[str] = []
+
+    def page(request: Any) -> Any:
+        if request.url.path == "/error":
+            raise library.ReadError("it broke")
+        return library.Response(200)
+
+    def judge(end: Any) -> bool | None:
+        seen.append(f"{type(end).__name__} {end.request.url.path}")
+        return None
+
+    transport = ours.AsyncCircuitBreakerTransport(library.MockTransport(page), judge=judge)
+    async with library.AsyncClient(transport=transport) as client:
+        await client.get("http://there/ok")
+        with pytest.raises(library.ReadError):
+            await client.get("http://there/error")
+    assert seen == ["Response /ok", "ReadError /error"]
+
+
 def test_an_answer_that_breaks_off_while_it_is_sent_on_says_nothing_about_the_receiver(pair: tuple[Any, Any]) -> None:
     """Point 2: each gateway does so."""
     library, ours = pair
@@ -224,18 +247,18 @@ def test_the_callers_own_breach_of_the_protocol_says_nothing(pair: tuple[Any, An
 # HTTP/2
 
 
-def shorter(connection: h2.connection.H2Connection, stream: int) -> bytes:
+def shorter(connection: h2.connection.H2Connection, stream: int) -> Iterator[bytes]:
     connection.send_headers(stream, [(":status", "200"), ("content-length", "11")])
     connection.send_data(stream, b"all", end_stream=True)
-    return connection.data_to_send()
+    yield connection.data_to_send()
 
 
-def nonsense(connection: h2.connection.H2Connection, stream: int) -> bytes:
-    return connection.data_to_send() + b"\x00\x00\x04\x08\x00\x00\x00\x00\x00\x00\x00\x00\x00"  # a window of nothing
+def nonsense(connection: h2.connection.H2Connection, stream: int) -> Iterator[bytes]:
+    yield connection.data_to_send() + b"\x00\x00\x04\x08\x00\x00\x00\x00\x00\x00\x00\x00\x00"  # a window of nothing
 
 
 @contextmanager
-def breaking_http2(respond: Callable[[h2.connection.H2Connection, int], bytes]) -> Iterator[str]:
+def breaking_http2(respond: Callable[[h2.connection.H2Connection, int], Iterator[bytes]]) -> Iterator[str]:
     """A server of HTTP/2 that answers one request, against the rules."""
     listener = socket.create_server((HOST, 0))
 
@@ -249,7 +272,8 @@ def breaking_http2(respond: Callable[[h2.connection.H2Connection, int], bytes]) 
                 for event in connection.receive_data(data):
                     if isinstance(event, h2.events.RequestReceived):
                         assert event.stream_id is not None
-                        taken.sendall(respond(connection, event.stream_id))
+                        for part in respond(connection, event.stream_id):
+                            taken.sendall(part)
                 taken.sendall(connection.data_to_send())
 
     thread = Thread(target=serve)
@@ -270,6 +294,45 @@ def test_a_server_that_breaks_the_rules_of_http2_is_a_failure(pair: tuple[Any, A
         with pytest.raises(library.ProtocolError):
             client.get(url)
         assert only(transport).metrics().total_failures == 1
+
+
+def test_a_server_that_breaks_the_rules_of_http2_within_a_body_is_a_failure(pair: tuple[Any, Any]) -> None:
+    """Point 3: though httpcore lets the error of h2 through as it is."""
+    library, ours = pair
+    begun = Event()
+
+    def late(connection: h2.connection.H2Connection, stream: int) -> Iterator[bytes]:
+        connection.send_headers(stream, [(":status", "200"), ("content-length", "11")])
+        yield connection.data_to_send()
+        begun.wait(5)
+        connection.send_data(stream, b"all", end_stream=True)
+        yield connection.data_to_send()
+
+    transport = ours.CircuitBreakerTransport(library.HTTPTransport(http1=False, http2=True))
+    with breaking_http2(late) as url, library.Client(transport=transport, timeout=2) as client:
+        with pytest.raises(h2.exceptions.ProtocolError), client.stream("GET", url) as response:
+            begun.set()
+            response.read()
+        assert only(transport).metrics().total_failures == 1
+
+
+def test_the_callers_own_breach_of_http2_says_nothing(pair: tuple[Any, Any]) -> None:
+    """Point 2: even while that of a server is handled, though Python chains the two errors."""
+    library, ours = pair
+
+    def get(url: str, **headers: str) -> None:
+        with library.Client(transport=library.HTTPTransport(http1=False, http2=True), timeout=2) as client:
+            client.get(url, headers=headers)
+
+    with breaking_http2(shorter) as url:
+        try:
+            get(url)
+        except library.LocalProtocolError:
+            with pytest.raises(library.LocalProtocolError) as caught:
+                get(url, TE="what?")
+            assert ours.judge(caught.value) is None
+        else:
+            pytest.fail("the server has kept to the rules")
 
 
 async def application(scope: Any, receive: Any, send: Any) -> None:

@@ -366,12 +366,15 @@ def test_what_is_no_adapter_is_refused(adapter: Any) -> None:
         CircuitBreakerAdapter(adapter)
 
 
-def test_an_answer_that_breaks_off_while_it_is_sent_on_says_nothing_about_the_receiver(site: Site) -> None:
+@pytest.mark.parametrize("parts", [lambda r: r.iter_content(4), lambda r: r.raw.stream(4)], ids=["content", "raw"])
+def test_an_answer_that_breaks_off_while_it_is_sent_on_says_nothing_about_the_receiver(
+    site: Site, parts: Callable[[requests.Response], Iterator[bytes]]
+) -> None:
     """Point 2: each gateway does so."""
     guard = CircuitBreakerAdapter()
     with Site() as other, session_of(guard) as session:
         with session.get(f"{site.url}/cut/length/70", stream=True) as answer, pytest.raises(requests.ConnectionError):
-            session.post(f"{other.url}/echo", data=answer.iter_content(4))
+            session.post(f"{other.url}/echo", data=parts(answer))
         received = guard.breakers[other.url].metrics()
         assert (received.total_failures, received.total_ignored) == (0, 1)
         assert guard.breakers[site.url].metrics().total_failures == 1
@@ -395,6 +398,7 @@ def wrapped(error: Exception, kind: type[Exception] = requests.ConnectionError) 
         (requests.exceptions.ChunkedEncodingError(), True),
         (requests.exceptions.ContentDecodingError(), True),
         (requests.exceptions.RetryError(), True),
+        (wrapped(urllib3.exceptions.ProtocolError("aborted", ConnectionResetError())), True),
         (urllib3.exceptions.ProtocolError("cut"), True),
         (urllib3.exceptions.SSLError("record"), True),
         (urllib3.exceptions.DecodeError("gzip"), True),

@@ -8,7 +8,7 @@ Timeouts, redirects, cookies, event hooks and authentication are the client's ow
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Generator, Iterator
 from contextlib import contextmanager
 from traceback import walk_tb
 from types import TracebackType
@@ -155,7 +155,7 @@ class AsyncCircuitBreakerTransport(httpx2.AsyncBaseTransport):
 
 
 @contextmanager
-def _sending(guard: ClientGuard, request: httpx2.Request) -> Iterator[ClientCall]:
+def _sending(guard: ClientGuard, request: httpx2.Request) -> Generator[ClientCall]:
     """Admit `request`. What is raised while it is sent is its end, unless it is that of another request."""
     try:
         call = guard.admit(request)

@@ -145,8 +145,8 @@ class Link:
         if self._pending is not None:
             self._repeat(self._pending, circuit, now)
         else:
+            decision = self._decision(circuit, now, self._ordered)  # first, for it may find that a period is of no concern
             counts = self._counts()
-            decision = self._decision(circuit, now, self._ordered)
             wanted = 0 if isinstance(period, Closed) else self.leases.wish(now, self._terms.attempts)
             told = self.leases.succeeded or self.leases.returned
             if counts or decision or wanted or told or self._known is None:
@@ -188,8 +188,9 @@ class Link:
         if decision is not None and proposed is period:
             decision = self._decided(circuit, period, now, decision.ordered)  # Less of it is left.
         elif decision is not None and isinstance(proposed, Open) and not decision.ordered:
-            if isinstance(period, Closed):  # It opened and closed again for this process alone.
-                decision = self._proposed = None
+            if isinstance(period, Closed):  # It opened and closed again for this process alone, unless this was heard.
+                decision = None
+                pending = pending._replace(counts=None)
             else:
                 decision = decision._replace(left=max(0.0, proposed.until - now))
         if now - self._counted_at > (self._terms.span or _MEMORY):
@@ -335,7 +336,7 @@ class Link:
         decision, change = report.decision, None
         if not self._is_news(view):
             self._refuse(circuit, view, report, now)
-        elif decision is not None and view.origin == self.process and view.state == decision.state:
+        elif view.origin == self.process and self._has_said(decision, view.state):
             change = self._agree(circuit, view, now)
         elif self._is_as_new(circuit, view) and not self._was_granted(decision):
             self._join(circuit, view, report, now)
@@ -347,6 +348,12 @@ class Link:
         if self._ordered or self._waiters or not self._is_told(circuit.engine.period):
             self.poke(0.0)  # Something came while the answer was under way.
         return change
+
+    def _has_said(self, decision: Decision | None, state: str) -> bool:
+        """Whether the pending report asks for `state`, or did when it was said for the first time."""
+        if decision is None:
+            return self._proposed is not None and state == "open"
+        return decision.state == state
 
     def _is_as_new(self, circuit: Circuit, view: View) -> bool:
         """Whether this is the first answer, and nothing in it contradicts what is here."""

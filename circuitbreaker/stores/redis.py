@@ -67,7 +67,8 @@ class RedisStore(Store):
     ) -> None:
         if not isinstance(cast("Any", prefix), str) or not prefix:
             raise ValueError(f"prefix must be a string that is not empty, got {prefix!r}")
-        super().__init__(_RedisBackend(_client(client), prefix), interval=interval, quorum=quorum, expire=expire)
+        backend = _RedisBackend(_client(client), prefix, own=isinstance(client, str))
+        super().__init__(backend, interval=interval, quorum=quorum, expire=expire)
 
 
 def _client(client: Any) -> Any:
@@ -99,8 +100,9 @@ def _driver() -> dict[str, Any]:
 class _RedisBackend:
     """The records in a server: `store.Backend`."""
 
-    def __init__(self, client: Any, prefix: str) -> None:
+    def __init__(self, client: Any, prefix: str, own: bool) -> None:
         self._client = client
+        self._own = own  # made here
         self._prefix = prefix
         self._channel = f"{prefix}:decisions"
         self._listener: Any = None
@@ -255,6 +257,8 @@ class _RedisBackend:
     def close(self) -> None:
         self._stop_listening()
         self._close_pair()
+        if self._own:
+            self._client.close()
 
     def _close_pair(self) -> None:
         pair, self._pair = self._pair, None
