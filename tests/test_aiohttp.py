@@ -496,6 +496,23 @@ async def test_a_request_between_two_attempts_leaves_the_first_one_waiting(total
     assert (metrics.total_successes, metrics.total_failures) == (3, 0)
 
 
+async def test_a_request_between_two_attempts_may_be_made_twice_itself(guard: CircuitBreakerMiddleware) -> None:
+    """Both servers have closed their idle connections."""
+
+    async def auth(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+        async with session.get(tokens.url, middlewares=[guard]) as token:
+            await token.read()
+        return await handler(request)
+
+    async with Wire(OK) as wire, Wire(OK) as tokens:
+        async with aiohttp.ClientSession(middlewares=[auth, guard]) as session:
+            for _ in range(3):
+                async with session.get(wire.url) as response:
+                    assert await response.read() == BODY
+        assert (wire.requests, tokens.requests) == (5, 9)
+    assert ends(guard) == (8, 0, 0)
+
+
 async def test_a_middleware_that_fails_over_is_guarded_by_each_host() -> None:
     """The failure is that of the first, the answer that of the second."""
     guard = CircuitBreakerMiddleware(failure_threshold=1)

@@ -7,6 +7,7 @@ import ssl
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
+from select import select
 from threading import Thread
 from typing import Any
 
@@ -44,14 +45,13 @@ def by_tls(port: int, authority: trustme.CA) -> Iterator[int]:
     def serve(taken: socket.socket) -> None:
         with suppress(OSError), context.wrap_socket(taken, server_side=True) as client:
             servers.append(socket.create_connection((HOST, port)))
-            start(pump, client, servers[-1])
-            pump(servers[-1], client)
-
-    def pump(source: socket.socket, sink: socket.socket) -> None:
-        with suppress(OSError):
-            while data := source.recv(65536):
-                sink.sendall(data)
-            sink.shutdown(socket.SHUT_RDWR)
+            other: dict[socket.socket, socket.socket] = {client: servers[-1], servers[-1]: client}
+            while True:  # in one thread: of a connection by TLS, only one at a time may read or write
+                for source in select([*other], [], [])[0]:
+                    data = source.recv(65536)
+                    if not data:
+                        return
+                    other[source].sendall(data)
 
     start(accept)
     try:
