@@ -145,7 +145,7 @@ class Link:
         if self._pending is not None:
             self._repeat(self._pending, circuit, now)
         else:
-            decision = self._decision(circuit, now, self._ordered)  # first, for it may find that a period is of no concern
+            decision = self._decision(circuit, now, self._ordered)  # first: by it the fleet's period may have ended
             counts = self._counts()
             wanted = 0 if isinstance(period, Closed) else self.leases.wish(now, self._terms.attempts)
             told = self.leases.succeeded or self.leases.returned
