@@ -308,7 +308,7 @@ class Cluster(Parts):
             "--cluster-config-file",
             "nodes.conf",
             "--cluster-node-timeout",
-            "1000",
+            "3000",  # On a machine with much to do, two that live may not hear of each other for a second.
         )
         self.nodes: list[Server] = []
         with self._all_or_none():

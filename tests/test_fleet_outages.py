@@ -1204,12 +1204,12 @@ def test_a_dead_node_concerns_its_circuits_alone(ring: Ring, processes: list[Pro
     node.kill()
     try:
         until(lambda: one.call() and one.said()[victim] == "unreachable", "it is noticed")
-        until(lambda: one.call() and other.call() and one.said() == other.said() == expected, "it is alone", 5)
+        until(lambda: one.call() and other.call() and one.said() == other.said() == expected, "it is alone")
         for _ in range(2):
             one.call(fail)
         assert one.states() == ["open"] * 3
         open_elsewhere = ["closed" if index == victim else "open" for index in range(3)]
-        until(lambda: other.call() and other.states() == open_elsewhere, "the others are shared", 5)
+        until(lambda: other.call() and other.states() == open_elsewhere, "the others are shared")
     finally:
         node.restart()
         until(ring.is_well, "the cluster is well", 20)
