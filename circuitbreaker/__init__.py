@@ -6,6 +6,7 @@ from circuitbreaker import circuit
 def charge(card): ...
 """
 
+from ._circuit.listeners import Listener
 from .backoff import ExponentialBackoff, Opening, RetryAfter, Strategy
 from .breaker import CircuitBreaker
 from .clock import Clock, ManualClock, SystemClock
@@ -26,7 +27,6 @@ from .events import (
     StoreChange,
 )
 from .keyed import KeyedBreakers
-from .listeners import Listener
 from .options import Options
 from .outcomes import ErrorFilter
 from .permit import Permit

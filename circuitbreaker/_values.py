@@ -9,7 +9,7 @@ import sys
 from datetime import timedelta
 from typing import Any, ClassVar
 
-__all__ = ["Value", "at_least", "positive_count", "ratio", "seconds", "show"]
+__all__ = ["Value", "at_least", "format_seconds", "positive_count", "ratio", "seconds"]
 
 
 class Value:
@@ -68,7 +68,7 @@ def positive_count(name: str, value: Any) -> int:
     return value
 
 
-def show(seconds: float) -> str:
+def format_seconds(seconds: float) -> str:
     """`seconds` as people read them: three digits, or all that stand before the point."""
     return f"{seconds:.3g}" if seconds < 999.5 else f"{seconds:.0f}"
 

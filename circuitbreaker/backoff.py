@@ -12,8 +12,8 @@ from datetime import timedelta, timezone
 from typing import Any, NamedTuple
 
 from ._callables import is_awaitable, plain_callable
-from ._own_code import OwnCode
-from ._values import Value, at_least, seconds, show
+from ._circuit.user_code import UserCode
+from ._values import Value, at_least, format_seconds, seconds
 
 __all__ = ["ExponentialBackoff", "Opening", "RetryAfter", "Strategy"]
 
@@ -45,7 +45,7 @@ class Constant(Value):
         return self.seconds
 
     def __repr__(self) -> str:
-        return f"{show(self.seconds)} s"
+        return f"{format_seconds(self.seconds)} s"
 
 
 class ExponentialBackoff(Value):
@@ -177,7 +177,7 @@ def as_strategy(name: str, value: float | timedelta | Strategy) -> Strategy:
 _AFTER_AN_ERROR = 30.0
 
 
-def draw(strategy: Strategy, opening: Opening, run: OwnCode) -> float:
+def draw(strategy: Strategy, opening: Opening, run: UserCode) -> float:
     """The seconds that `strategy` gives for one open period; 30 if it raises or gives nonsense."""
     return run("reset_timeout strategy", _AFTER_AN_ERROR, _ask, strategy, opening)
 

@@ -8,21 +8,21 @@ from sys import _getframe
 from types import EllipsisType, FrameType, TracebackType
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 
-from ._blocks import Blocks
 from ._callables import any_callable
-from ._circuit import Circuit
-from ._periods import Closed
-from ._runs import call
+from ._calls.calls import call
+from ._circuit.blocks import Blocks
+from ._circuit.circuit import Circuit
+from ._circuit.listeners import Listener, check_event, check_listener
+from ._engine.periods import Closed
 from .events import CircuitState, EventName, Hold, Metrics
-from .listeners import Listener, check_event, check_listener
 from .options import Options, Settings, merged
 from .permit import Permit
-from .registry import Registry, home_of, subscribe
+from .registry import Registry, resolve_registry, subscribe
 
 if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
 
-    from ._types import Guarded
+    from ._calls.types import Guarded
 
 __all__ = ["CircuitBreaker"]
 
@@ -60,7 +60,7 @@ class CircuitBreaker:
     def __init__(
         self, name: str | None = None, *, registry: Registry | EllipsisType | None = ..., **options: Unpack[Options]
     ) -> None:
-        home = home_of(registry, name)
+        home = resolve_registry(registry, name)
         self._settings = Settings(options if home is None else merged(home.defaults, options))
         if self._settings.store is not None and name is None:
             raise ValueError("a breaker with a store needs a name, by which other processes know it: got name=None")
@@ -77,11 +77,11 @@ class CircuitBreaker:
     def __enter__(self) -> Self:
         """Admit one call, or raise `CircuitOpenError`. Never blocks."""
         # The usual case, as Blocks says it may be done without the lock: 300 ns for a block in place of 800.
-        period = self._blocks.alike
-        if period is None or period is not self._engine.period or period.asks:
+        period = self._blocks.common
+        if period is None or period is not self._engine.period or period.needs_permit:
             return self._enter(_getframe(1))
         period.blocks.append(None)
-        if self._blocks.alike is period:
+        if self._blocks.common is period:
             return self
         period.blocks.pop()
         return self._enter(_getframe(1))
@@ -89,15 +89,15 @@ class CircuitBreaker:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        period = self._blocks.alike
+        period = self._blocks.common
         if error is not None or period is None or not period.blocks:
             self._leave(_getframe(1), error)
             return
         period.blocks.pop()
         # Circuit.succeed(), written out as in decorators.py
         period.last_success = now = self._clock.monotonic()
-        if (number := next(period.tally)) >= period.due or now >= period.wake:
-            self._circuit.look(period, number, now)
+        if (number := next(period.tally)) >= period.next_number or now >= period.next_time:
+            self._circuit.observe(period, number, now)
 
     async def __aenter__(self) -> Self:
         return self.__enter__()
@@ -109,12 +109,12 @@ class CircuitBreaker:
 
     def _enter(self, frame: FrameType) -> Self:
         period: Any = self._engine.period  # Any: a period that does not ask is a closed one
-        entry = self.acquire() if period.asks else period
-        self._circuit.serial.run_now(self._blocks.enter, frame, entry)
+        entry = self.acquire() if period.needs_permit else period
+        self._circuit.turns.run_now(self._blocks.enter, frame, entry)
         return self
 
     def _leave(self, frame: FrameType, error: BaseException | None) -> None:
-        left = self._circuit.serial.run_now(self._blocks.leave, frame)
+        left = self._circuit.turns.run_now(self._blocks.leave, frame)
         if left is None:
             return  # an exit that no entry belongs to
         entry, certain = left

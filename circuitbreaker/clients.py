@@ -25,9 +25,9 @@ from ._callables import plain_callable
 from .backoff import RetryAfter, as_strategy
 from .errors import CircuitBreakerError
 from .keyed import MAXSIZE, KeyedBreakers
-from .options import PEERS, Options, merged
+from .options import NAMES_ELSEWHERE, Options, merged
 from .permit import Permit
-from .registry import Registry, home_of
+from .registry import Registry, resolve_registry
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -116,7 +116,10 @@ class ClientGuard:
         self.time_to: str = _one_of("time_to", ours.pop("time_to", "headers"), ("headers", "end"))
         maxsize, registry = ours.pop("maxsize", MAXSIZE), ours.pop("registry", ...)
         self.breakers: KeyedBreakers = KeyedBreakers(
-            self._name, maxsize=maxsize, registry=registry, **_heeding_retry_after(ours, home_of(registry, self._name))
+            self._name,
+            maxsize=maxsize,
+            registry=registry,
+            **_heeding_retry_after(ours, resolve_registry(registry, self._name)),
         )
 
     def admit(self, request: Any) -> ClientCall:
@@ -223,7 +226,9 @@ def _check_names(options: Mapping[str, Any]) -> None:
     for name in options:
         if name in _DECIDED_BY:
             raise TypeError(f"there is no option {name!r} for a client: {_DECIDED_BY[name]}")
-        if name not in ClientOptions.__annotations__ and name not in PEERS:  # Settings says what PEERS are called here.
+        if (
+            name not in ClientOptions.__annotations__ and name not in NAMES_ELSEWHERE
+        ):  # Settings says what those are called here.
             allowed = [each for each in ClientOptions.__annotations__ if each not in _DECIDED_BY]
             raise TypeError(f"there is no option {name!r} for a client; the options are {', '.join(allowed)}")
 

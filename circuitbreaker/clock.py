@@ -6,6 +6,7 @@ A clock is anything with `monotonic()`, by which all waiting is measured, and `t
 from __future__ import annotations
 
 import time
+from datetime import datetime, timezone
 from typing import Protocol
 
 from ._values import Value
@@ -77,3 +78,17 @@ class ManualClock:
 
     def __repr__(self) -> str:
         return f"<ManualClock at {self._monotonic:g} s>"
+
+
+def moment(clock: Clock, at: float) -> datetime:
+    """When the monotonic clock showed `at`, by the wall clock as it stands now."""
+    return utc(clock.time() - (clock.monotonic() - at))
+
+
+def utc(seconds: float) -> datetime:
+    """`seconds` since 1970 as a datetime; the nearest that there is for what lies beyond the calendar."""
+    try:
+        return datetime.fromtimestamp(seconds, timezone.utc)
+    except (OverflowError, ValueError, OSError):
+        end = datetime.max if seconds > 0 else datetime.min
+        return end.replace(tzinfo=timezone.utc)

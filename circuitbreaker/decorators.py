@@ -12,18 +12,18 @@ from types import EllipsisType, FunctionType
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast, overload
 
 from ._callables import Kind, any_callable, kind_of, plain_callable
-from ._circuit import Circuit
-from ._runs import Choose, async_generator_function, generator_function, run, run_async
+from ._calls.calls import Choose, async_generator_function, generator_function, invoke, invoke_async
+from ._circuit.circuit import Circuit
 from ._values import positive_count
 from .breaker import CircuitBreaker
 from .keyed import MAXSIZE, KeyedBreakers
 from .options import Options, Settings, merged
-from .registry import Registry, home_of
+from .registry import Registry, resolve_registry
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from ._types import Decorator, DecoratorByKey, Guarded
+    from ._calls.types import Decorator, DecoratorByKey, Guarded
 
 __all__ = ["circuit", "guard"]
 
@@ -89,7 +89,7 @@ def circuit(
     """
     if isinstance(function, str):
         raise TypeError(f"the name goes by keyword: circuit(name={function!r})")
-    home = home_of(registry, name)
+    home = resolve_registry(registry, name)
     settings = Settings(options if home is None else merged(home.defaults, options))
     if key is not None:
         positive_count("maxsize", maxsize)
@@ -141,7 +141,7 @@ def _wrap_by_key(choose: Choose, breakers: KeyedBreakers, function: Function) ->
     guarded = _guarded_by_choice(choose, function)
     if type(function) is FunctionType:
         return _like(function, guarded, breakers=breakers)
-    from ._proxies import GuardedObjectByKey
+    from ._calls.proxies import GuardedObjectByKey
 
     return GuardedObjectByKey(function, guarded, partial(_wrap_by_key, choose, breakers), breakers)
 
@@ -159,7 +159,7 @@ def guard(breaker: CircuitBreaker, function: Function) -> Any:
         guarded = _guarded_by_choice(lambda args, kwargs: circuit, function)
     if type(function) is FunctionType:
         return _like(function, guarded, breaker=breaker)
-    from ._proxies import GuardedObject
+    from ._calls.proxies import GuardedObject
 
     return GuardedObject(function, guarded, partial(guard, breaker), breaker)
 
@@ -193,8 +193,8 @@ def _guarded_function(circuit: Circuit, function: Function) -> Function:
 
     def guarded(*args: Any, **kwargs: Any) -> Any:
         period: Any = engine.period  # Any: a period that does not ask is a closed one
-        if period.asks:
-            return run(circuit, function, args, kwargs)
+        if period.needs_permit:
+            return invoke(circuit, function, args, kwargs)
         try:
             # An empty ** that is passed on costs a dict: 25 ns of 210.
             result = function(*args, **kwargs) if kwargs else function(*args)
@@ -203,8 +203,8 @@ def _guarded_function(circuit: Circuit, function: Function) -> Function:
             raise
         # Circuit.succeed(), written out here: 20 ns less.
         period.last_success = now = clock.monotonic()
-        if (number := next(period.tally)) >= period.due or now >= period.wake:
-            circuit.look(period, number, now)
+        if (number := next(period.tally)) >= period.next_number or now >= period.next_time:
+            circuit.observe(period, number, now)
         return result
 
     return guarded
@@ -216,16 +216,16 @@ def _guarded_coroutine_function(circuit: Circuit, function: Function) -> Functio
     async def guarded(*args: Any, **kwargs: Any) -> Any:
         # As in _guarded_function, whose comments hold here too.
         period: Any = engine.period
-        if period.asks:
-            return await run_async(circuit, function, args, kwargs)
+        if period.needs_permit:
+            return await invoke_async(circuit, function, args, kwargs)
         try:
             result = await (function(*args, **kwargs) if kwargs else function(*args))
         except BaseException as error:
             circuit.settle_joined(period, error)
             raise
         period.last_success = now = clock.monotonic()
-        if (number := next(period.tally)) >= period.due or now >= period.wake:
-            circuit.look(period, number, now)
+        if (number := next(period.tally)) >= period.next_number or now >= period.next_time:
+            circuit.observe(period, number, now)
         return result
 
     return guarded
@@ -240,9 +240,9 @@ def _guarded_by_choice(choose: Choose, function: Function) -> Function:
         return async_generator_function(choose, function)
 
     def guarded(*args: Any, **kwargs: Any) -> Any:
-        return run(choose(args, kwargs), function, args, kwargs)
+        return invoke(choose(args, kwargs), function, args, kwargs)
 
     async def guarded_async(*args: Any, **kwargs: Any) -> Any:
-        return await run_async(choose(args, kwargs), function, args, kwargs)
+        return await invoke_async(choose(args, kwargs), function, args, kwargs)
 
     return guarded if kind is Kind.PLAIN else guarded_async

@@ -11,7 +11,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from ._values import show
+from ._values import format_seconds
 from .events import CircuitState, Hold, LastFailure
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class CircuitOpenError(CircuitBreakerError):
     """The last failure's type, text and time."""
     hold: Hold | None
     """The hold in force, if any."""
-    source: int
+    circuit_id: int
     """Tells the circuit that refused from others of the same name."""
 
     def __init__(
@@ -56,7 +56,7 @@ class CircuitOpenError(CircuitBreakerError):
         opened_at: datetime | None = None,
         last_failure: LastFailure | None = None,
         hold: Hold | None = None,
-        source: int = 0,
+        circuit_id: int = 0,
     ) -> None:
         self.name = name
         self.state = state
@@ -65,7 +65,7 @@ class CircuitOpenError(CircuitBreakerError):
         self.opened_at = opened_at
         self.last_failure = last_failure
         self.hold = hold
-        self.source = source
+        self.circuit_id = circuit_id
 
     @classmethod
     def like(cls, refused: CircuitOpenError) -> Self:
@@ -97,4 +97,4 @@ class CircuitOpenError(CircuitBreakerError):
     def _next(self) -> str:
         if self.hold is Hold.FORCED_OPEN:
             return "it stays so until reset()"
-        return f"next trial in {show(self.retry_after)} s"
+        return f"next trial in {format_seconds(self.retry_after)} s"

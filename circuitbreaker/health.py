@@ -18,9 +18,9 @@ from types import EllipsisType
 from typing import TYPE_CHECKING, Any, cast
 
 from ._callables import plain_callable
-from ._moments import utc
+from .clock import utc
 from .events import CircuitState, Hold, LastFailure, Metrics
-from .problems import Answer, answer, switch, timestamp
+from .problems import Answer, answer, boolean, timestamp
 from .registry import Registry, default_registry
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class Health:
         self._registry = registry
         self._names, self._is_critical = _critical(critical)
         self._token = None if token is None else _token(token)
-        self._details = switch("details", details)
+        self._details = boolean("details", details)
 
     def answer(self, *, method: str = "GET", authorization: str | None = None) -> Answer:
         """The answer to a request: 200, or 503 when a critical circuit refuses calls, with the document.

@@ -13,7 +13,7 @@ from ._values import positive_count
 from .breaker import CircuitBreaker
 from .events import CircuitState
 from .options import Options, Settings, merged
-from .registry import Registry, home_of
+from .registry import Registry, resolve_registry
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -56,7 +56,7 @@ class KeyedBreakers(Mapping[Hashable, CircuitBreaker]):
             raise TypeError(f"name must be a string, got {name!r}")
         self.name: str = name
         self.maxsize: int = positive_count("maxsize", maxsize)
-        self._home = home_of(registry, name)
+        self._home = resolve_registry(registry, name)
         Settings(options if self._home is None else merged(self._home.defaults, options))
         self._options = options
         self._uses: dict[Hashable, _Use] = {}

@@ -15,10 +15,10 @@ from .outcomes import ErrorFilter, Outcomes
 from .policies import ConsecutiveFailures, TripPolicy, check_policy
 
 if TYPE_CHECKING:
-    from ._circuit import Circuit
-    from .stores.link import Link
+    from ._circuit.circuit import Circuit
+    from .fleet.link import Link
 
-__all__ = ["PEERS", "Options", "Settings", "Store"]
+__all__ = ["NAMES_ELSEWHERE", "Options", "Settings", "Store"]
 
 
 class Options(TypedDict, total=False):
@@ -60,7 +60,7 @@ class Store(Protocol):
         ...
 
 
-PEERS = {
+NAMES_ELSEWHERE = {
     "recovery_timeout": "reset_timeout",
     "timeout_duration": "reset_timeout",
     "timeout": "reset_timeout",
@@ -172,9 +172,9 @@ def merged(defaults: Options, options: Options) -> Options:
 
 def _check_names(options: Mapping[str, Any]) -> None:
     for name in options:
-        if name in PEERS:
-            verb = "is called" if PEERS[name] in Options.__annotations__ else "is part of"
-            raise TypeError(f"there is no option {name!r}; here it {verb} {PEERS[name]}")
+        if name in NAMES_ELSEWHERE:
+            verb = "is called" if NAMES_ELSEWHERE[name] in Options.__annotations__ else "is part of"
+            raise TypeError(f"there is no option {name!r}; here it {verb} {NAMES_ELSEWHERE[name]}")
         if name not in Options.__annotations__:
             raise TypeError(f"there is no option {name!r}; the options are {', '.join(Options.__annotations__)}")
 

@@ -11,9 +11,9 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any, Protocol
 
+from ._engine.watches import LastCalls, LastSeconds, Outcome, SparseWatch
 from ._values import Value, positive_count, ratio
 from ._values import seconds as in_seconds
-from ._windows import LastCalls, LastSeconds, Outcome, SparseWatch
 
 __all__ = [
     "AllOf",
@@ -63,41 +63,41 @@ class TripPolicy(Protocol):
         ...
 
 
-Run = Callable[..., Any]
-"""Runs the user's own code: `run(what, default, function, *args)` returns `default` if it raises (E4)."""
+RunUserCode = Callable[..., Any]
+"""Runs the user's own code: `user_code(what, default, function, *args)` returns `default` if it raises (E4)."""
 
 
-def begin(policy: TripPolicy, run: Run) -> SparseWatch:
-    """A watch of `policy`. The user's own policies are shown every outcome, and run by `run`.
+def begin(policy: TripPolicy, user_code: RunUserCode) -> SparseWatch:
+    """A watch of `policy`. The user's own policies are shown every outcome, and run by `user_code`.
 
     A built-in one with a `watch()` of the user's is the user's own.
     """
     if isinstance(policy, _BuiltIn) and type(policy).watch is _BuiltIn.watch:
-        return policy._begin(run)
-    return _OwnWatch(policy, run)
+        return policy._begin(user_code)
+    return _UserWatch(policy, user_code)
 
 
-class _OwnWatch(SparseWatch):
+class _UserWatch(SparseWatch):
     """The user's own watch: it sees everything; if it raises, it does not trip."""
 
-    __slots__ = ("_run", "_see")
+    __slots__ = ("_user_code", "_see")
 
-    def __init__(self, policy: TripPolicy, run: Run) -> None:
+    def __init__(self, policy: TripPolicy, user_code: RunUserCode) -> None:
         super().__init__()
-        self.due, self.slow = 0, -math.inf
-        self._run = run
-        self._see = run("trip policy", _see_nothing, _begin_own, policy)
+        self.next_number, self.slower_than = 0, -math.inf
+        self._user_code = user_code
+        self._see = user_code("trip policy", _see_nothing, _begin_user, policy)
 
     def see(self, outcome: Outcome) -> str | None:
-        reason: str | None = self._run("trip policy", None, self._ask_own, outcome)
+        reason: str | None = self._user_code("trip policy", None, self._ask_user, outcome)
         return reason
 
-    def _ask_own(self, outcome: Outcome) -> str | None:
+    def _ask_user(self, outcome: Outcome) -> str | None:
         reason = self._see(outcome)
         return str.__str__(str(reason)) if reason else None  # A subclass might hold anything.
 
 
-def _begin_own(policy: TripPolicy) -> Callable[[Outcome], str | None]:
+def _begin_user(policy: TripPolicy) -> Callable[[Outcome], str | None]:
     return policy.watch().see
 
 
@@ -105,7 +105,7 @@ def _see_nothing(outcome: Outcome) -> None:
     return None
 
 
-def _just_run(what: str, default: Any, function: Callable[..., Any], *args: Any) -> Any:
+def _run_directly(what: str, default: Any, function: Callable[..., Any], *args: Any) -> Any:
     return function(*args)
 
 
@@ -116,9 +116,9 @@ class _BuiltIn(Value):
 
     def watch(self) -> Watch:
         """A new watch, for one closed period."""
-        return self._begin(_just_run)
+        return self._begin(_run_directly)
 
-    def _begin(self, run: Run) -> SparseWatch:
+    def _begin(self, user_code: RunUserCode) -> SparseWatch:
         raise NotImplementedError  # pragma: no cover - each policy has its own
 
     def __or__(self, other: TripPolicy) -> AnyOf:
@@ -143,11 +143,11 @@ class ConsecutiveFailures(_BuiltIn):
     def __init__(self, threshold: int = 5) -> None:
         self._set(threshold=positive_count("threshold", threshold))
 
-    def _begin(self, run: Run) -> SparseWatch:
-        return _RunWatch(self.threshold)
+    def _begin(self, user_code: RunUserCode) -> SparseWatch:
+        return _StreakWatch(self.threshold)
 
 
-class _RunWatch(SparseWatch):
+class _StreakWatch(SparseWatch):
     __slots__ = ("_threshold",)
 
     def __init__(self, threshold: int) -> None:
@@ -155,10 +155,10 @@ class _RunWatch(SparseWatch):
         self._threshold = threshold
 
     def see(self, outcome: Outcome) -> str | None:
-        if outcome.run < self._threshold:
+        if outcome.streak < self._threshold:
             return None
-        plural = "" if outcome.run == 1 else "s"
-        return f"{outcome.run} consecutive failure{plural}, threshold {self._threshold}"
+        plural = "" if outcome.streak == 1 else "s"
+        return f"{outcome.streak} consecutive failure{plural}, threshold {self._threshold}"
 
 
 class _Rate(_BuiltIn):
@@ -223,7 +223,7 @@ class FailureRate(_Rate):
     ) -> None:
         self._set_window(threshold, calls, seconds, minimum_calls)
 
-    def _begin(self, run: Run) -> SparseWatch:
+    def _begin(self, user_code: RunUserCode) -> SparseWatch:
         return _FailureRateWatch(self)
 
 
@@ -248,7 +248,7 @@ class SlowCallRate(_Rate):
         self._set_window(threshold, calls, seconds, minimum_calls)
         self._set(slower_than=in_seconds("slower_than", slower_than))
 
-    def _begin(self, run: Run) -> SparseWatch:
+    def _begin(self, user_code: RunUserCode) -> SparseWatch:
         return _SlowCallRateWatch(self)
 
 
@@ -261,16 +261,16 @@ class _RateWatch(SparseWatch):
         super().__init__()
         self._policy = policy
         self._window = policy._window()
-        self.due = policy.minimum_calls
-        self.wake = self._window.wake
+        self.next_number = policy.minimum_calls
+        self.next_time = self._window.next_time
 
-    def pass_by(self, number: int, at: float) -> None:
-        self._window.pass_by(number, at)
+    def count_unseen(self, number: int, at: float) -> None:
+        self._window.count_unseen(number, at)
 
     def _judge(self, outcome: Outcome, hit: bool) -> tuple[int, int] | None:
         """Hits and calls, if there are calls enough and hits enough among them."""
         hits, calls = self._window.take(outcome, hit)
-        self.due, self.wake = self._window.due, self._window.wake
+        self.next_number, self.next_time = self._window.next_number, self._window.next_time
         if calls < self._policy.minimum_calls or hits / calls < self._policy.threshold:
             return None
         return hits, calls
@@ -290,12 +290,12 @@ class _SlowCallRateWatch(_RateWatch):
 
     def __init__(self, policy: SlowCallRate) -> None:
         super().__init__(policy)
-        self.slow = policy.slower_than
+        self.slower_than = policy.slower_than
 
     def see(self, outcome: Outcome) -> str | None:
-        if (found := self._judge(outcome, outcome.duration > self.slow)) is None:
+        if (found := self._judge(outcome, outcome.duration > self.slower_than)) is None:
             return None
-        return f"slow call rate (over {self.slow:g} s) {_share(self._policy, *found)}"
+        return f"slow call rate (over {self.slower_than:g} s) {_share(self._policy, *found)}"
 
 
 def _share(policy: _Rate, hits: int, calls: int) -> str:
@@ -318,8 +318,8 @@ class AnyOf(_Combined):
 
     __slots__ = ()
 
-    def _begin(self, run: Run) -> SparseWatch:
-        return _AnyWatch([begin(policy, run) for policy in self.policies])
+    def _begin(self, user_code: RunUserCode) -> SparseWatch:
+        return _AnyWatch([begin(policy, user_code) for policy in self.policies])
 
     def __repr__(self) -> str:
         return " | ".join(map(repr, self.policies))
@@ -330,8 +330,8 @@ class AllOf(_Combined):
 
     __slots__ = ()
 
-    def _begin(self, run: Run) -> SparseWatch:
-        return _AllWatch([begin(policy, run) for policy in self.policies])
+    def _begin(self, user_code: RunUserCode) -> SparseWatch:
+        return _AllWatch([begin(policy, user_code) for policy in self.policies])
 
     def __repr__(self) -> str:
         return " & ".join(f"({policy!r})" if isinstance(policy, AnyOf) else repr(policy) for policy in self.policies)
@@ -352,14 +352,14 @@ class _CombinedWatch(SparseWatch):
         self._ask()
         return reasons
 
-    def pass_by(self, number: int, at: float) -> None:
+    def count_unseen(self, number: int, at: float) -> None:
         for watch in self._watches:
-            watch.pass_by(number, at)
+            watch.count_unseen(number, at)
 
     def _ask(self) -> None:
-        self.due = min(watch.due for watch in self._watches)
-        self.wake = min(watch.wake for watch in self._watches)
-        self.slow = min(watch.slow for watch in self._watches)
+        self.next_number = min(watch.next_number for watch in self._watches)
+        self.next_time = min(watch.next_time for watch in self._watches)
+        self.slower_than = min(watch.slower_than for watch in self._watches)
 
 
 class _AnyWatch(_CombinedWatch):

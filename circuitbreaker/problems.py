@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from .errors import CircuitOpenError
 
-__all__ = ["Answer", "answer", "details_of", "problem", "refusal_in", "switch", "timestamp"]
+__all__ = ["Answer", "answer", "boolean", "details_of", "problem", "refusal_in", "timestamp"]
 
 _JSON = "application/problem+json"
 _HTML = "text/html"
@@ -107,7 +107,7 @@ def refusal_in(error: BaseException) -> CircuitOpenError | None:
     return max(refusals, key=lambda each: each.retry_after) if len(refusals) == len(found) else None
 
 
-def switch(name: str, value: Any) -> bool:
+def boolean(name: str, value: Any) -> bool:
     """`value`, if it is `True` or `False`. A text such as `"false"` would switch on what may be a secret."""
     if not isinstance(value, bool):
         raise TypeError(f"{name} must be True or False, got {value!r}")

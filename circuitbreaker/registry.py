@@ -15,9 +15,9 @@ from types import EllipsisType
 from typing import TYPE_CHECKING, overload
 from weakref import WeakValueDictionary
 
+from ._circuit.listeners import Listener, check_event, check_listener
 from ._fork import renew_in_child
 from .events import EventName
-from .listeners import Listener, check_event, check_listener
 from .options import Options, Settings, merged
 
 if TYPE_CHECKING:
@@ -188,7 +188,7 @@ def default_registry() -> Registry:
     return _defaults[-1]
 
 
-def home_of(registry: Registry | EllipsisType | None, name: str | None) -> Registry | None:
+def resolve_registry(registry: Registry | EllipsisType | None, name: str | None) -> Registry | None:
     """The registry meant by `registry`, where `...` is the default one; with a check of it and of the name."""
     home = default_registry() if registry is ... else registry
     if not (home is None or isinstance(home, Registry)):

@@ -9,13 +9,13 @@ from random import uniform
 from ._values import seconds
 from .errors import CircuitOpenError
 
-__all__ = ["Patience", "refusal_behind"]
+__all__ = ["RefusalWait", "refusal_cause"]
 
 _REMOVES = 10
 """How many errors to look behind: there is an end to it, also where an error is its own cause."""
 
 
-def refusal_behind(error: BaseException | None) -> CircuitOpenError | None:
+def refusal_cause(error: BaseException | None) -> CircuitOpenError | None:
     """The refusal that `error` is, or was raised from, as SDKs do with the errors of their clients; `None` if none."""
     for _ in range(_REMOVES):
         if error is None or isinstance(error, CircuitOpenError):
@@ -24,7 +24,7 @@ def refusal_behind(error: BaseException | None) -> CircuitOpenError | None:
     return None
 
 
-class Patience:
+class RefusalWait:
     """How long to wait for a circuit.
 
     Args:
@@ -43,7 +43,7 @@ class Patience:
         self.longer_than: float | None = None if longer_than is None else seconds("longer_than", longer_than)
         self.jitter: float = seconds("jitter", jitter)
 
-    def suffices(self, refusal: CircuitOpenError) -> bool:
+    def worth_it(self, refusal: CircuitOpenError) -> bool:
         """Whether to wait."""
         return self.longer_than is not None and refusal.retry_after <= self.longer_than
 

@@ -27,7 +27,7 @@ except ImportError:
     sys.exit("This needs Starlette and uvicorn: pip install starlette uvicorn")
 
 from circuitbreaker import circuit
-from circuitbreaker.integrations.asgi import CircuitBreakerMiddleware, HealthEndpoint
+from circuitbreaker.integrations.asgi import CircuitOpenMiddleware, HealthEndpoint
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -64,7 +64,7 @@ app = Starlette(
         Route("/pay", pay),
         Route("/health/circuits", HealthEndpoint(critical=["payments"], token="s3cret")),
     ],
-    middleware=[Middleware(CircuitBreakerMiddleware)],
+    middleware=[Middleware(CircuitOpenMiddleware)],
     exception_handlers={ConnectionError: bad_gateway},
 )
 

@@ -62,7 +62,7 @@ urlpatterns = [
 settings.configure(
     ALLOWED_HOSTS=["127.0.0.1"],
     LOGGING_CONFIG=None,
-    MIDDLEWARE=["circuitbreaker.integrations.django.CircuitBreakerMiddleware"],
+    MIDDLEWARE=["circuitbreaker.integrations.django.CircuitOpenMiddleware"],
     ROOT_URLCONF=__name__,
     SECRET_KEY="for the example alone",
 )

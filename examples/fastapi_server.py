@@ -23,7 +23,7 @@ except ImportError:
     sys.exit("This needs FastAPI and uvicorn: pip install fastapi uvicorn")
 
 from circuitbreaker import CircuitBreaker
-from circuitbreaker.integrations.asgi import CircuitBreakerMiddleware, HealthEndpoint
+from circuitbreaker.integrations.asgi import CircuitOpenMiddleware, HealthEndpoint
 from circuitbreaker.integrations.fastapi import guard
 
 # The bank, which the service needs.
@@ -49,7 +49,7 @@ def charge(card: int) -> str:
 
 payments = CircuitBreaker("payments", failure_threshold=3, reset_timeout=2)
 app = FastAPI()
-app.add_middleware(CircuitBreakerMiddleware)
+app.add_middleware(CircuitOpenMiddleware)
 app.router.routes.append(Route("/health/circuits", HealthEndpoint()))
 
 

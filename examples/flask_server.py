@@ -23,7 +23,7 @@ except ImportError:
     sys.exit("This needs Flask: pip install flask")
 
 from circuitbreaker import circuit
-from circuitbreaker.integrations.flask import CircuitBreakerMiddleware, health
+from circuitbreaker.integrations.flask import CircuitOpen, health
 
 # The bank, which the service needs.
 
@@ -44,7 +44,7 @@ def charge() -> str:
 # The service. Nothing in it speaks of open circuits, but the middleware.
 
 app = Flask(__name__)
-CircuitBreakerMiddleware(app)
+CircuitOpen(app)
 app.add_url_rule("/health/circuits", view_func=health(critical=["payments"], token="s3cret"))
 
 

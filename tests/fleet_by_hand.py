@@ -6,11 +6,11 @@ import math
 from typing import Any
 
 from circuitbreaker import CircuitBreaker, ManualClock
-from circuitbreaker._circuit import Circuit
+from circuitbreaker._circuit.circuit import Circuit
+from circuitbreaker.fleet.link import Link
+from circuitbreaker.fleet.record import Record, take_in
 from circuitbreaker.stores import Report, View
-from circuitbreaker.stores.link import Link
 from circuitbreaker.stores.memory import MemoryServer, MemoryStore
-from circuitbreaker.stores.record import Record, take_in
 
 from .support import attempt, fail
 

@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 
 from circuitbreaker import CallIgnored, CircuitBreaker, CircuitOpenError, CircuitState, ManualClock, SlowCallRate
-from circuitbreaker._blocks import Blocks
-from circuitbreaker._periods import Closed
-from circuitbreaker._windows import SparseWatch
+from circuitbreaker._circuit.blocks import Blocks
+from circuitbreaker._engine.periods import Closed
+from circuitbreaker._engine.watches import SparseWatch
 
 from .support import Boom, attempt, collect_on_pypy, frequent_switches, in_threads, trip
 
@@ -365,7 +365,7 @@ def test_a_block_that_enters_while_the_period_changes_is_counted_in_its_own(brea
     """W4, E6: another period begins, and another block enters it, just before this one leaves its token."""
     with breaker:
         pass
-    alike = breaker._blocks.alike
+    alike = breaker._blocks.common
     assert alike is not None
     other = block(breaker)
 
@@ -392,7 +392,7 @@ def test_a_block_that_enters_while_the_circuit_moves_on_is_a_trial_and_leaves_no
     """W4: the circuit trips, and another block enters as a trial, just before this one leaves its token."""
     stale, other = block(breaker), block(breaker)
     next(stale)
-    alike = breaker._blocks.alike
+    alike = breaker._blocks.common
     assert alike is not None
 
     class Meddling(list[None]):

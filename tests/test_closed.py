@@ -129,7 +129,7 @@ def test_the_policy_sees_each_outcome_once_while_its_period_lasts(clock: ManualC
     clock.advance(10)
     attempt(breaker, succeed)  # the trial, which closes
 
-    assert [(each.number, each.failed, each.run) for each in policy.seen[0]] == [
+    assert [(each.number, each.failed, each.streak) for each in policy.seen[0]] == [
         (1, False, 0),
         (2, True, 1),
         (3, True, 2),

@@ -37,7 +37,7 @@ from circuitbreaker import (
     SystemClock,
     circuit,
 )
-from circuitbreaker._periods import HalfOpen
+from circuitbreaker._engine.periods import HalfOpen
 
 from .support import (
     Boom,
@@ -389,7 +389,7 @@ def test_nothing_is_told_before_the_last_change_is_made() -> None:
         return 5.0
 
     def listener(change: StateChange) -> None:
-        told.append((change.new_state.value, breaker._circuit.serial.inside))
+        told.append((change.new_state.value, breaker._circuit.turns.inside))
 
     breaker = CircuitBreaker(trip=Ordering(), reset_timeout=strategy, on_state_change=listener)
     attempt(breaker, fail)
@@ -423,7 +423,7 @@ def test_a_call_inside_a_change_takes_no_trial_and_is_told_of_after_it(clock: Ma
     breaker.on("success", lambda event: told.append("success"))
     breaker.on("rejected", lambda event: told.append("rejected"))
     during: list[object] = []
-    inside = breaker._circuit.serial.run
+    inside = breaker._circuit.turns.run
 
     inside(lambda: during.extend([attempt(breaker), list(told), breaker.metrics().total_calls, repr(breaker)]))
     assert during[:3] == ["fine", [], 1]
@@ -448,7 +448,7 @@ def test_an_order_given_inside_a_change_is_carried_out_after_it() -> None:
         raise Boom
 
     with pytest.raises(Boom):
-        breaker._circuit.serial.run(step)
+        breaker._circuit.turns.run(step)
     assert attempt(breaker) == "CircuitOpenError"
 
 

@@ -1,4 +1,4 @@
-"""The shipped engine, explored by `proof.explore`: small worlds to the fixed point, and broken engines found out."""
+"""The shipped engine, explored by `checks.explore`: small worlds to the fixed point, and broken engines found out."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from typing import Any
 
 import pytest
 
-from proof.explore import report
-from proof.explore.__main__ import main
-from proof.explore.bugs import PLANTED
-from proof.explore.checks import PROMISES
-from proof.explore.moves import BY_PERMIT, Bench, Move
-from proof.explore.planted import Planted, find
-from proof.explore.processes import explore_all
-from proof.explore.search import explore
-from proof.explore.worlds import QUICK, World
+from checks.explore import report
+from checks.explore.__main__ import main
+from checks.explore.bugs import PLANTED
+from checks.explore.checks import PROMISES
+from checks.explore.moves import BY_PERMIT, Bench, Move
+from checks.explore.planted import Planted, find
+from checks.explore.processes import explore_all
+from checks.explore.search import explore
+from checks.explore.worlds import QUICK, World
 
 
 @pytest.mark.parametrize("world", QUICK, ids=lambda world: world.name)

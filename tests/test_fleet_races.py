@@ -12,11 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from circuitbreaker import CircuitBreaker, CircuitState, ConsecutiveFailures, FailureRate, TripPolicy
-from circuitbreaker._circuit import Circuit
-from circuitbreaker.stores.link import Link
+from circuitbreaker._circuit.circuit import Circuit
+from circuitbreaker.fleet.link import Link
+from circuitbreaker.fleet.messages import View
+from circuitbreaker.fleet.record import Record, take_in
 from circuitbreaker.stores.memory import MemoryServer, MemoryStore
-from circuitbreaker.stores.messages import View
-from circuitbreaker.stores.record import Record, take_in
 
 from .support import attempt, fail, succeed
 

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from circuitbreaker.fleet.record import Record, take_in
 from circuitbreaker.stores import UNKNOWN, Counts, Decision, Report, Terms, View
 from circuitbreaker.stores.memory import MemoryServer, MemoryStore
-from circuitbreaker.stores.record import Record, take_in
 from circuitbreaker.stores.redis import RedisStore
 
 from .servers import Server

@@ -419,7 +419,7 @@ def test_a_closed_period_whose_end_is_interrupted_goes_on(clock: ManualClock, mo
 
     assert [attempt(breaker), attempt(breaker, fail)] == ["fine", "Boom"]
     with monkeypatch.context() as patch:
-        patch.setattr("circuitbreaker.engine.max", interrupt, raising=False)
+        patch.setattr("circuitbreaker._engine.engine.max", interrupt, raising=False)
         with pytest.raises(KeyboardInterrupt):
             breaker.call(fail)
     assert breaker.state is CircuitState.CLOSED

@@ -144,7 +144,13 @@ def test_a_refusal_can_be_made_by_hand() -> None:
     """O2: for the tests of what deals with it. It is no circuit's own, and says no more than it was told."""
     error = CircuitOpenError("search", CircuitState.OPEN, 5.0)
     assert str(error) == "circuit 'search' is open; next trial in 5 s"
-    assert (error.reason, error.opened_at, error.last_failure, error.hold, error.source) == ("", None, None, None, 0)
+    assert (error.reason, error.opened_at, error.last_failure, error.hold, error.circuit_id) == (
+        "",
+        None,
+        None,
+        None,
+        0,
+    )
 
 
 def test_a_refusal_keeps_nothing_alive() -> None:

@@ -25,7 +25,7 @@ from circuitbreaker import (
     TripPolicy,
     Watch,
 )
-from circuitbreaker._periods import Closed
+from circuitbreaker._engine.periods import Closed
 
 from .support import Boom, attempt, fail, frequent_switches, in_threads, succeed, succeed_async
 
@@ -258,7 +258,7 @@ def test_a_minimum_that_is_completed_out_of_order_is_complete(failed: bool) -> N
     """Threads may show the eleventh call before the tenth."""
     period = Closed(FailureRate(0.5, calls=100)._begin(lambda *args: None))
     period.see(Outcome(11, 0.0, failed, int(failed), 0.0))
-    assert period.due > 1000
+    assert period.next_number > 1000
 
 
 def asked_for(policy: Any, times: list[float]) -> list[int]:
@@ -267,7 +267,7 @@ def asked_for(policy: Any, times: list[float]) -> list[int]:
     numbers: list[int] = []
     for at in times:
         number = next(period.tally)
-        if number >= period.due or at >= period.wake:
+        if number >= period.next_number or at >= period.next_time:
             assert period.see(Outcome(number, at, False, 0, 0.0)) is None
             numbers.append(number)
     return numbers

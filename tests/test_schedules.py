@@ -1,4 +1,4 @@
-"""Interleavings, in short: `python -m proof.schedules` tries more of them, and says how."""
+"""Interleavings, in short: `python -m checks.schedules` tries more of them, and says how."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from collections.abc import Iterator
 
 import pytest
 
+from checks.schedules.__main__ import main, search
+from checks.schedules.checking import Checker
+from checks.schedules.planted import PLANTED
+from checks.schedules.points import SwitchPoints
+from checks.schedules.report import story
+from checks.schedules.scenarios import SCENARIOS
+from checks.schedules.scheduler import Scheduler
 from circuitbreaker import CircuitBreaker
-from proof.schedules.__main__ import main, search
-from proof.schedules.checking import Checker
-from proof.schedules.planted import PLANTED
-from proof.schedules.points import SwitchPoints
-from proof.schedules.report import story
-from proof.schedules.scenarios import SCENARIOS
-from proof.schedules.scheduler import Scheduler
 
 
 @pytest.fixture

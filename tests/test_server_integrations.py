@@ -124,7 +124,7 @@ def starlette_app(details: bool) -> Any:
     routes.append(Route("/stream", stream))
     routes += [Route(path, asgi.HealthEndpoint(Shop.registry, **options)) for path, options in HEALTH.items()]
     app = Starlette(routes=[*routes, Mount("/mounted", asgi.HealthEndpoint(Shop.registry))])
-    app.add_middleware(asgi.CircuitBreakerMiddleware, details=details)
+    app.add_middleware(asgi.CircuitOpenMiddleware, details=details)
     return app
 
 
@@ -139,7 +139,7 @@ def fastapi_app(details: bool) -> Any:
 
     for path, options in HEALTH.items():
         app.router.routes.append(Route(path, asgi.HealthEndpoint(Shop.registry, **options)))
-    app.add_middleware(asgi.CircuitBreakerMiddleware, details=details)
+    app.add_middleware(asgi.CircuitOpenMiddleware, details=details)
     return app
 
 
@@ -187,7 +187,7 @@ def bare_app(details: bool) -> Any:
             await send({"type": "http.response.start", "status": 200})
             await send({"type": "http.response.body", "body": body})
 
-    return asgi.CircuitBreakerMiddleware(app, details=details)
+    return asgi.CircuitOpenMiddleware(app, details=details)
 
 
 def flask_app(details: bool) -> Any:
@@ -197,7 +197,7 @@ def flask_app(details: bool) -> Any:
     app.add_url_rule("/stream", view_func=lambda: flask.Response(Shop.stream()), endpoint="stream")
     for path, options in HEALTH.items():
         app.add_url_rule(path, path[1:], for_flask.health(Shop.registry, **options))
-    for_flask.CircuitBreakerMiddleware(app, details=details)
+    for_flask.CircuitOpen(app, details=details)
     return app
 
 
@@ -230,7 +230,7 @@ def set_django_up() -> None:
             "django.middleware.security.SecurityMiddleware",
             "django.middleware.common.CommonMiddleware",
             "django.middleware.csrf.CsrfViewMiddleware",
-            "circuitbreaker.integrations.django.CircuitBreakerMiddleware",
+            "circuitbreaker.integrations.django.CircuitOpenMiddleware",
         ],
         ROOT_URLCONF=urls,
         SECRET_KEY="of the test",
@@ -536,7 +536,7 @@ def refusing(*first: dict[str, Any]) -> Any:
             await send(message)
         Shop.pay()
 
-    return asgi.CircuitBreakerMiddleware(app)
+    return asgi.CircuitOpenMiddleware(app)
 
 
 @pytest.fixture
@@ -625,7 +625,7 @@ def test_a_refusal_that_is_answered_keeps_nothing_alive() -> None:
     Shop.breaker.open()
     scope = {"type": "http", "method": "GET", "headers": []}
     with no_cyclic_collector(), pytest.raises(StopIteration):
-        asgi.CircuitBreakerMiddleware(app)(scope, nothing, nothing).send(None)
+        asgi.CircuitOpenMiddleware(app)(scope, nothing, nothing).send(None)
         collect_on_pypy()
     Shop.breaker.reset()
     assert errors[0]() is None
@@ -657,7 +657,7 @@ def test_middleware_of_starlettes_kind_may_stand_between() -> None:
 
     app = Starlette(routes=[Route("/pay", pay)])
     app.add_middleware(PassOn)
-    app.add_middleware(asgi.CircuitBreakerMiddleware)
+    app.add_middleware(asgi.CircuitOpenMiddleware)
     app.add_middleware(PassOn)
     with on_uvicorn(app) as port:
         assert Site("between", port).ask("/pay").status == 503
@@ -673,7 +673,7 @@ def test_a_real_websocket_is_denied() -> None:
         await websocket.accept()
         await websocket.close()
 
-    app.add_middleware(asgi.CircuitBreakerMiddleware)
+    app.add_middleware(asgi.CircuitOpenMiddleware)
     lines = (
         *("GET /ws HTTP/1.1", f"Host: {HOST}", "Connection: Upgrade", "Upgrade: websocket"),
         *("Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==", "", ""),
@@ -700,7 +700,7 @@ class Guarded:
         self.app = FastAPI()
         self.guard = Depends(fastapi.guard(breaker), **depends)
         self.seen: list[Any] = []
-        self.app.add_middleware(asgi.CircuitBreakerMiddleware)
+        self.app.add_middleware(asgi.CircuitOpenMiddleware)
         for kind in ("sync", "async"):
             self.app.get(f"/{kind}/{{how}}", dependencies=[self.guard])(getattr(self, kind))
 
@@ -897,7 +897,7 @@ def test_flask_takes_async_views_blueprints_and_a_late_application() -> None:
         async with Shop.breaker:
             return "paid"
 
-    middleware, apps = for_flask.CircuitBreakerMiddleware(), [flask.Flask("one"), flask.Flask("two")]
+    middleware, apps = for_flask.CircuitOpen(), [flask.Flask("one"), flask.Flask("two")]
     for app in apps:
         app.register_blueprint(pages)
         middleware.init_app(app)

@@ -1,6 +1,6 @@
 """Threads that switch as often as they can, for what is not stressed beside its own tests.
 
-On builds without the GIL this is what covers the lock-free paths: `proof.schedules` takes a bytecode for one step.
+On builds without the GIL this is what covers the lock-free paths: `checks.schedules` takes a bytecode for one step.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """ASGI: an open circuit becomes 503, and the circuits of a registry an application. For Starlette, FastAPI and others.
 
-    app.add_middleware(CircuitBreakerMiddleware)
+    app.add_middleware(CircuitOpenMiddleware)
     app.router.routes.append(Route("/health/circuits", HealthEndpoint(token="...")))
 
 Nothing is imported but this package. Litestar makes answers of exceptions before any middleware sees them: its own
@@ -14,10 +14,10 @@ from types import EllipsisType
 from typing import Any
 
 from ..health import Critical, Health
-from ..problems import Answer, problem, refusal_in, switch
+from ..problems import Answer, boolean, problem, refusal_in
 from ..registry import Registry
 
-__all__ = ["CircuitBreakerMiddleware", "HealthEndpoint"]
+__all__ = ["CircuitOpenMiddleware", "HealthEndpoint"]
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -30,7 +30,7 @@ _BEGINNINGS = {"http.response.start", "websocket.accept", "websocket.close", f"{
 _TRY_AGAIN_LATER = 1013  # IANA, WebSocket Close Code Number Registry
 
 
-class CircuitBreakerMiddleware:
+class CircuitOpenMiddleware:
     """Answers 503 when `app` lets a `CircuitOpenError` out, or a group of nothing else; see `problems.problem`.
 
     A websocket that is not accepted yet is denied by the same answer where the server can do that, and is closed with
@@ -43,7 +43,7 @@ class CircuitBreakerMiddleware:
 
     def __init__(self, app: App, *, details: bool = False) -> None:
         self._app = app
-        self._details = switch("details", details)
+        self._details = boolean("details", details)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""

@@ -1,6 +1,6 @@
 """Django: an open circuit becomes 503, and the circuits of a registry a view.
 
-    MIDDLEWARE = [..., "circuitbreaker.integrations.django.CircuitBreakerMiddleware"]
+    MIDDLEWARE = [..., "circuitbreaker.integrations.django.CircuitOpenMiddleware"]
     urlpatterns = [path("health/circuits", health(token="...")), ...]
 
 The setting `CIRCUITBREAKER_DETAILS`, by default false, says whether the answer tells which circuit refused, and why.
@@ -18,16 +18,16 @@ from django.http import HttpRequest, HttpResponse
 from django.views.decorators.csrf import csrf_exempt
 
 from ..health import Critical, Health
-from ..problems import Answer, problem, refusal_in, switch
+from ..problems import Answer, boolean, problem, refusal_in
 from ..registry import Registry
 
 if TYPE_CHECKING:
     from django.http.response import HttpResponseBase
 
-__all__ = ["CircuitBreakerMiddleware", "health"]
+__all__ = ["CircuitOpenMiddleware", "health"]
 
 
-class CircuitBreakerMiddleware:
+class CircuitOpenMiddleware:
     """Answers 503 when a view lets a `CircuitOpenError` out, or a group of nothing else; see `problems.problem`.
 
     An error in the middle of a streamed body goes on to the server, and one of another middleware's is not seen.
@@ -38,7 +38,7 @@ class CircuitBreakerMiddleware:
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase | Awaitable[HttpResponseBase]]) -> None:
         self._get_response = get_response
-        self._details = switch("CIRCUITBREAKER_DETAILS", getattr(settings, "CIRCUITBREAKER_DETAILS", False))
+        self._details = boolean("CIRCUITBREAKER_DETAILS", getattr(settings, "CIRCUITBREAKER_DETAILS", False))
         if iscoroutinefunction(get_response):
             markcoroutinefunction(self)
 

@@ -2,7 +2,7 @@
 
     @app.post("/orders", dependencies=[Depends(guard("payments"))])
 
-The answer to a refused call comes from `circuitbreaker.integrations.asgi.CircuitBreakerMiddleware`.
+The answer to a refused call comes from `circuitbreaker.integrations.asgi.CircuitOpenMiddleware`.
 """
 
 from __future__ import annotations

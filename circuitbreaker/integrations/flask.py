@@ -1,6 +1,6 @@
 """Flask: an open circuit becomes 503, and the circuits of a registry a view.
 
-    CircuitBreakerMiddleware(app)
+    CircuitOpen(app)
     app.add_url_rule("/health/circuits", view_func=health(token="..."))
 
 What Flask has in the place of a middleware for errors is a handler; the name is that of its siblings.
@@ -15,13 +15,13 @@ from flask import Flask, Response, request
 
 from ..errors import CircuitOpenError
 from ..health import Critical, Health
-from ..problems import Answer, problem, switch
+from ..problems import Answer, boolean, problem
 from ..registry import Registry
 
-__all__ = ["CircuitBreakerMiddleware", "health"]
+__all__ = ["CircuitOpen", "health"]
 
 
-class CircuitBreakerMiddleware:
+class CircuitOpen:
     """Answers 503 when a view lets a `CircuitOpenError` out; see `problems.problem`.
 
     It is an error handler, like those of the application: one of a blueprint's that takes every `Exception` comes
@@ -33,7 +33,7 @@ class CircuitBreakerMiddleware:
     """
 
     def __init__(self, app: Flask | None = None, *, details: bool = False) -> None:
-        self._details = switch("details", details)
+        self._details = boolean("details", details)
         if app is not None:
             self.init_app(app)
 

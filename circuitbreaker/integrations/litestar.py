@@ -14,7 +14,7 @@ from litestar import Request, Response
 from litestar.plugins import InitPlugin
 
 from ..errors import CircuitOpenError
-from ..problems import problem, switch
+from ..problems import boolean, problem
 
 if TYPE_CHECKING:
     from litestar.config.app import AppConfig
@@ -32,7 +32,7 @@ class CircuitBreakerPlugin(InitPlugin):
     """
 
     def __init__(self, *, details: bool = False) -> None:
-        self._details = switch("details", details)
+        self._details = boolean("details", details)
 
     def on_app_init(self, app_config: AppConfig) -> AppConfig:
         """Have the application answer by us."""

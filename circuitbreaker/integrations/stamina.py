@@ -19,7 +19,7 @@ from datetime import timedelta
 from logging import getLogger
 from typing import Any
 
-from ..retries import Patience, refusal_behind
+from ..retries import RefusalWait, refusal_cause
 
 __all__ = ["BackoffHook", "unless_open"]
 
@@ -53,15 +53,15 @@ def unless_open(
         ValueError: a time is not positive, or not finite.
         TypeError: an argument is of the wrong kind.
     """
-    others, patience = _hook(on), Patience(longer_than, jitter)
+    others, patience = _hook(on), RefusalWait(longer_than, jitter)
 
     def decide(error: Exception) -> bool | float | timedelta:
         if not isinstance(error, Exception):
             return False
-        refusal = refusal_behind(error)
+        refusal = refusal_cause(error)
         if refusal is None:
             return others(error)
-        return patience.suffices(refusal) and patience.wait(refusal)
+        return patience.worth_it(refusal) and patience.wait(refusal)
 
     return decide
 

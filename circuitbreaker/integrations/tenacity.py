@@ -22,7 +22,7 @@ from datetime import timedelta
 from tenacity import RetryCallState, retry_if_exception
 from tenacity.wait import wait_base
 
-from ..retries import Patience, refusal_behind
+from ..retries import RefusalWait, refusal_cause
 
 __all__ = ["retry_unless_open", "wait_for_circuit"]
 
@@ -43,14 +43,14 @@ class retry_unless_open(retry_if_exception):  # noqa: N801 - as tenacity names i
     """
 
     def __init__(self, *, longer_than: float | timedelta | None = None) -> None:
-        self._patience = Patience(longer_than)
+        self._patience = RefusalWait(longer_than)
         super().__init__(self._is_worth_a_retry)
 
     def _is_worth_a_retry(self, error: BaseException) -> bool:
         if not isinstance(error, Exception):
             return False
-        refusal = refusal_behind(error)
-        return refusal is None or self._patience.suffices(refusal)
+        refusal = refusal_cause(error)
+        return refusal is None or self._patience.worth_it(refusal)
 
 
 class wait_for_circuit(wait_base):  # noqa: N801 - as tenacity names its own
@@ -70,9 +70,9 @@ class wait_for_circuit(wait_base):  # noqa: N801 - as tenacity names its own
     """
 
     def __init__(self, *, jitter: float | timedelta = 1.0) -> None:
-        self._patience = Patience(jitter=jitter)
+        self._patience = RefusalWait(jitter=jitter)
 
     def __call__(self, retry_state: RetryCallState) -> float:
         """The seconds to wait."""
-        refusal = refusal_behind(retry_state.outcome.exception() if retry_state.outcome else None)
+        refusal = refusal_cause(retry_state.outcome.exception() if retry_state.outcome else None)
         return 0.0 if refusal is None else self._patience.wait(refusal)

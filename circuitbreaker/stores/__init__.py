@@ -7,7 +7,7 @@
 `Backend` is what it takes to bring another engine; `record` has the rule that each of them follows.
 """
 
-from .messages import UNKNOWN, Counts, Decision, Report, Terms, View
+from ..fleet.messages import UNKNOWN, Counts, Decision, Report, Terms, View
 from .store import Backend, Store
 
 __all__ = ["UNKNOWN", "Backend", "Counts", "Decision", "Report", "Store", "Terms", "View"]

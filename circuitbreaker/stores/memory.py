@@ -8,8 +8,8 @@ from threading import Condition
 from time import monotonic
 
 from ..clock import Clock, SystemClock
-from .messages import Report, View
-from .record import Record, take_in
+from ..fleet.messages import Report, View
+from ..fleet.record import Record, take_in
 from .store import Store
 
 __all__ = ["MemoryServer", "MemoryStore"]

@@ -23,7 +23,7 @@ from redis.cluster import RedisCluster
 from redis.exceptions import NoPermissionError, NoScriptError, ResponseError
 from redis.retry import Retry
 
-from .messages import Report, View
+from ..fleet.messages import Report, View
 from .store import Store
 
 __all__ = ["RedisStore"]

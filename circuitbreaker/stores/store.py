@@ -26,11 +26,11 @@ from typing import TYPE_CHECKING, Protocol
 
 from .._fork import renew_in_child
 from .._values import at_least, positive_count, seconds
-from .link import Link
-from .messages import Report, View
+from ..fleet.link import Link
+from ..fleet.messages import Report, View
 
 if TYPE_CHECKING:
-    from .._circuit import Circuit
+    from .._circuit.circuit import Circuit
 
 __all__ = ["Backend", "Store"]
 
@@ -57,7 +57,7 @@ class Backend(Protocol):
     """
 
     def exchange(self, reports: Sequence[Report]) -> Sequence[View | Exception]:
-        """Take each report in by the rule of `circuitbreaker.stores.record`, atomically, and answer it.
+        """Take each report in by the rule of `circuitbreaker.fleet.record`, atomically, and answer it.
 
         In the place of an answer there may be an exception, if the record of that circuit alone is beyond use. Of
         reports with one name and process, one whose number was taken in before is answered and changes nothing. If a
@@ -283,7 +283,7 @@ class Store:
 
     def _tell(self) -> None:
         for link in self._alive():
-            link.tell_of_store()
+            link.store_changed()
 
     def _renew(self) -> None:  # pragma: no cover - runs in forked children, where nothing collects
         """In a forked child: it is another process, with a thread and a connection of its own (S8)."""

@@ -1,0 +1,1 @@
+"""How each kind of callable runs under a circuit."""

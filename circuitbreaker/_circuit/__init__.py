@@ -1,0 +1,1 @@
+"""The lock, the clock and the news around one engine."""

@@ -1,0 +1,212 @@
+"""The three kinds of period that a circuit goes through. Each holds what matters in it, and nothing else.
+
+A closed period is the permit of all its calls: each settles with the period that it began in, so a late result lands
+on a period that has ended (E1). A half-open period hands out trials, each a lease with a deadline (H4).
+"""
+
+from __future__ import annotations
+
+import math
+from datetime import datetime
+from itertools import count
+from typing import ClassVar
+
+from ..events import CircuitState, LastFailure
+from .watches import NEVER, Outcome, SparseWatch
+
+__all__ = ["NOT_YET", "Admission", "Closed", "HalfOpen", "Open", "Period", "Trial", "opened_by", "total"]
+
+
+NOT_YET = -math.inf
+"""A moment before all others."""
+
+
+def total(tally: count[int]) -> int:
+    """How many numbers were taken from `tally`, a `count(1)`. Taking one by `next()` is one atomic step in C."""
+    return int(repr(tally)[6:-1]) - 1  # The next number shows in the repr only; `next()` would use it up.
+
+
+class Closed:
+    """One closed period, and the permit of every call admitted in it.
+
+    Unless the period `needs_permit`, a call simply joins it. A success takes its number from `tally`, without a lock.
+    It is shown to the engine, by `Engine.observe`, only if its number is `next_number` or more, its time is `next_time`
+    or later, or it took more than `slower_than` seconds. An ended period has `next_number` at 0, so its late successes
+    all come to the engine.
+    """
+
+    __slots__ = (
+        "_streak",
+        "_streak_end",
+        "needs_permit",
+        "blocks",
+        "next_number",
+        "failures",
+        "final",
+        "last_success",
+        "slower_than",
+        "tally",
+        "next_time",
+        "watch",
+    )
+    state: ClassVar[CircuitState] = CircuitState.CLOSED
+
+    def __init__(self, watch: SparseWatch, needs_permit: bool = False) -> None:
+        self.watch: SparseWatch = watch
+        self.tally: count[int] = count(1)
+        self.blocks: list[None] = []  # one for each `with` block in it that is not noted by its place
+        self.failures: int = 0
+        self._streak = 0  # consecutive failures, up to the one with the number `_streak_end`
+        self._streak_end = 0
+        self.last_success: float = NOT_YET
+        self.final: int = NEVER  # the last number that counts in this period
+        self.next_number: int = watch.next_number
+        self.next_time: float = watch.next_time
+        self.slower_than: float = watch.slower_than
+        self.needs_permit: bool = needs_permit or watch.slower_than < math.inf
+
+    def fail(self, now: float, duration: float) -> str | None:
+        """Take one failure in; return why to open, if so."""
+        self.failures += 1
+        try:
+            number = next(self.tally)
+        except RecursionError:  # pragma: no cover - Python 3.10 counts calls of C too: no number was taken
+            self.failures -= 1
+            raise
+        self._streak = self._streak + 1 if number == self._streak_end + 1 else 1
+        self._streak_end = number
+        return self.see(Outcome(number, now, True, self._streak, duration))
+
+    def see(self, outcome: Outcome) -> str | None:
+        """Show `outcome` to the policy; return why to open, if so."""
+        reason = self.watch.see(outcome)
+        self.next_number, self.next_time = self.watch.next_number, self.watch.next_time
+        return reason
+
+    def refresh(self) -> None:
+        """Take over what the watch wants to see, which has changed; not when the period has ended."""
+        if self.final == NEVER:
+            self.next_number, self.next_time, self.slower_than = (
+                self.watch.next_number,
+                self.watch.next_time,
+                self.watch.slower_than,
+            )
+
+    def end(self) -> None:
+        """Let no further outcome count here."""
+        self.next_number = (
+            0  # first, so that a success either took its number before the next line or comes to the engine
+        )
+        self.final = total(self.tally)
+
+    def resume(self) -> None:
+        """Undo `end`."""
+        self.final = NEVER
+        self.refresh()
+
+    @property
+    def successes(self) -> int:
+        """Successes that count in this period."""
+        return min(self.final, total(self.tally)) - self.failures
+
+    @property
+    def streak(self) -> int:
+        """Consecutive failures up to now."""
+        return self._streak if self._streak_end == min(self.final, total(self.tally)) else 0
+
+
+class Open:
+    """One open period. It does not change while it lasts, so reading it needs no lock."""
+
+    __slots__ = ("last_failure", "length", "moment", "reason", "round", "since", "until")
+    state: ClassVar[CircuitState] = CircuitState.OPEN
+    needs_permit: ClassVar[bool] = True
+
+    def __init__(
+        self, since: float, length: float, reason: str, last_failure: LastFailure | None, opening: int
+    ) -> None:
+        self.since: float = since
+        self.length: float = length
+        self.until: float = since + length
+        self.moment: datetime | None = None  # `since` as a date, once it was shown: a refusal shall not pay for it
+        self.reason: str = reason
+        self.last_failure: LastFailure | None = last_failure
+        self.round: int = opening
+
+
+class Trial:
+    """One call that was let through a half-open circuit: a lease on one of its attempts."""
+
+    __slots__ = ("deadline", "period")
+
+    def __init__(self, period: HalfOpen, deadline: float) -> None:
+        self.period: HalfOpen = period
+        self.deadline: float = deadline
+
+
+class HalfOpen:
+    """One half-open period: the trials that are out, and how the others ended."""
+
+    __slots__ = ("_attempts", "_timeout", "_trials", "finished", "opened", "successes")
+    state: ClassVar[CircuitState] = CircuitState.HALF_OPEN
+    needs_permit: ClassVar[bool] = True
+
+    def __init__(self, opened: Open, attempts: int, timeout: float) -> None:
+        self.opened: Open = opened
+        self._attempts = attempts
+        self._timeout = timeout
+        self._trials: dict[Trial, None] = {}  # out and holding an attempt, the oldest first
+        self.finished: int = 0  # attempts used up by trials that ended
+        self.successes: int = 0
+
+    def admit(self, now: float) -> Trial | None:
+        """A trial, if an attempt is free or can be taken from one that stayed out too long (H1, H4)."""
+        if self.wait(now) > 0:
+            return None
+        if not self._free():
+            del self._trials[self._oldest()]
+        trial = Trial(self, now + self._timeout)
+        self._trials[trial] = None
+        return trial
+
+    def wait(self, now: float) -> float:
+        """Seconds until a trial can be admitted, if none returns before."""
+        return 0.0 if self._free() else max(0.0, self._oldest().deadline - now)
+
+    def _free(self) -> bool:
+        # With no trial out there is none to wait for: then an attempt is free whatever was counted.
+        return not self._trials or self.finished + len(self._trials) < self._attempts
+
+    def _oldest(self) -> Trial:
+        return next(iter(self._trials))
+
+    def succeed(self, trial: Trial) -> None:
+        """The trial's attempt is used up, unless it was handed on before; its success counts either way."""
+        self.finished += self._give_back(trial)
+        self.successes += 1
+
+    def release(self, trial: Trial) -> None:
+        """The trial's attempt is free again (H3)."""
+        self._give_back(trial)
+
+    def _give_back(self, trial: Trial) -> bool:
+        held = trial in self._trials
+        self._trials.pop(trial, None)
+        return held
+
+    def end(self) -> None:
+        """Forget the trials that are still out."""
+        self._trials.clear()
+
+
+Admission = Closed | Trial
+"""What a call is admitted with, and settles with."""
+
+Period = Closed | Open | HalfOpen
+
+
+def opened_by(period: Period) -> Open | None:
+    """The open period that `period` is, or followed."""
+    if isinstance(period, HalfOpen):
+        return period.opened
+    return period if isinstance(period, Open) else None

@@ -1,0 +1,144 @@
+"""What a watch sees, and how many of it were hits among the last calls or seconds.
+
+Only hits (failures, or slow calls) are kept, never the other calls: a call's number says how many ended before it, so
+the number of calls in a window is a difference of two numbers. That makes the cost of a success independent of the
+window, and lets it go by unseen until the number or the moment that a watch asks for.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections import deque
+from typing import NamedTuple
+
+__all__ = ["NEVER", "LastCalls", "LastSeconds", "Outcome", "SparseWatch"]
+
+NEVER = sys.maxsize
+"""A call's number that does not come."""
+
+
+class Outcome(NamedTuple):
+    """One call that ended in success or failure, as a watch sees it (C2)."""
+
+    number: int
+    """1, 2, 3 ... in the order in which calls ended within this closed period."""
+    at: float
+    """When it ended, in seconds of the breaker's monotonic clock."""
+    failed: bool
+    streak: int
+    """Consecutive failures up to and with this call; 0 for a success."""
+    duration: float
+    """How long the call took, in seconds; 0 if nobody asked for durations."""
+
+
+class SparseWatch:
+    """A watch that need not see every success.
+
+    It sees all failures, and the successes that are numbered `next_number` or later, end at `next_time` or later, or
+    took more than `slower_than` seconds. This one asks for none and never trips.
+    """
+
+    __slots__ = ("next_number", "next_time", "slower_than")
+
+    def __init__(self) -> None:
+        self.next_number: int = NEVER
+        self.next_time: float = math.inf
+        self.slower_than: float = math.inf
+
+    def see(self, outcome: Outcome) -> str | None:
+        """Take `outcome` in. Return why the circuit should open now, or `None`."""
+        return None
+
+    def count_unseen(self, number: int, at: float) -> None:
+        """The calls up to `number` ended, the last of them at `at`, and none of those that were not shown is a hit."""
+
+
+class LastCalls:
+    """Hits among the last `size` calls. Memory grows with the hits in the window, time with nothing."""
+
+    __slots__ = ("_hits", "_latest", "_size", "next_number", "next_time")
+
+    def __init__(self, size: int, minimum: int) -> None:
+        self._size = size
+        self._latest = 0
+        self._hits: deque[int] = deque()  # the numbers of the hits
+        self.next_number = (
+            minimum  # Only the success that completes the minimum can tip the balance; later ones dilute.
+        )
+        self.next_time = math.inf
+
+    def take(self, outcome: Outcome, hit: bool) -> tuple[int, int]:
+        """Take `outcome` in, and return the hits and the calls now in the window."""
+        self._latest = max(self._latest, _number(outcome, hit, self.next_number))
+        if self._latest >= self.next_number:
+            self.next_number = NEVER
+        if hit:
+            self._hits.append(outcome.number)
+        while self._hits and self._hits[0] <= self._latest - self._size:
+            self._hits.popleft()
+        return len(self._hits), min(self._latest, self._size)
+
+    def count_unseen(self, number: int, at: float) -> None:
+        """Count the calls up to `number`."""
+        self._latest = max(self._latest, number)
+
+
+class LastSeconds:
+    """Hits among the calls of the last `span` seconds.
+
+    Calls that end within a hundredth of the span share a slot, which is dropped when its first call is older than the
+    span. So nothing older ever counts, at most a hundredth is dropped early, and a hundred slots are enough.
+    """
+
+    __slots__ = ("_grain", "_hits", "_latest", "_minimum", "_slots", "_span", "next_number", "next_time")
+
+    def __init__(self, span: float, minimum: int) -> None:
+        self._span = span
+        self._grain = span / 100
+        self._minimum = minimum
+        self._latest = 0
+        self._hits = 0
+        self._slots: deque[_Slot] = deque()
+        self.next_number = minimum
+        self.next_time = -math.inf  # The first success opens the first slot.
+
+    def take(self, outcome: Outcome, hit: bool) -> tuple[int, int]:
+        """Take `outcome` in, and return the hits and the calls now in the window."""
+        number = _number(outcome, hit, self.next_number)
+        self._count(number, outcome.at, max(self._latest, number - 1))
+        while self._slots[0].start < outcome.at - self._span:
+            self._hits -= self._slots.popleft().hits
+        if hit:
+            self._slots[-1].hits += 1
+            self._hits += 1
+        oldest, newest = self._slots[0], self._slots[-1]
+        completing = oldest.before + self._minimum
+        self.next_number = completing if completing > self._latest else NEVER
+        # Old successes that leave can tip the balance too, so a success is seen when a slot ends or leaves.
+        self.next_time = min(newest.start + self._grain, oldest.start + self._span)
+        return self._hits, self._latest - oldest.before
+
+    def count_unseen(self, number: int, at: float) -> None:
+        """Count the calls up to `number` as of `at`."""
+        self._count(number, at, self._latest)
+
+    def _count(self, number: int, at: float, before: int) -> None:
+        # Beside a large reading of the clock a tiny grain is nothing, but one moment has one slot all the same.
+        if not self._slots or self._slots[-1].start < at >= self._slots[-1].start + self._grain:
+            self._slots.append(_Slot(at, before))
+        self._latest = max(self._latest, number)
+
+
+def _number(outcome: Outcome, hit: bool, due: int) -> int:
+    """The number of `outcome`, or `due` of a success that overtook that one: the minimum is judged all the same."""
+    return outcome.number if hit else min(outcome.number, due)
+
+
+class _Slot:
+    __slots__ = ("before", "hits", "start")
+
+    def __init__(self, start: float, before: int) -> None:
+        self.start = start
+        self.before = before  # the calls that ended before this slot began
+        self.hits = 0

@@ -1,1 +1,0 @@
-"""What is checked beyond the tests: each subpackage is a command, `python -m proof.explore` and so on."""
