@@ -9,7 +9,7 @@ import sys
 from datetime import timedelta
 from typing import Any, ClassVar
 
-__all__ = ["Value", "at_least", "format_seconds", "positive_count", "ratio", "seconds"]
+__all__ = ["Value", "at_least", "counted", "format_seconds", "positive_count", "ratio", "seconds"]
 
 
 class Value:
@@ -71,6 +71,11 @@ def positive_count(name: str, value: Any) -> int:
 def format_seconds(seconds: float) -> str:
     """`seconds` as people read them: three digits, or all that stand before the point."""
     return f"{seconds:.3g}" if seconds < 999.5 else f"{seconds:.0f}"
+
+
+def counted(number: int, noun: str) -> str:
+    """`number` and `noun`, in the plural if there is not one of it."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def at_least(name: str, value: Any, least: float) -> float:

@@ -12,10 +12,9 @@ from datetime import timedelta, timezone
 from typing import Any, NamedTuple
 
 from ._callables import is_awaitable, plain_callable
-from ._circuit.user_code import UserCode
 from ._values import Value, at_least, format_seconds, seconds
 
-__all__ = ["ExponentialBackoff", "Opening", "RetryAfter", "Strategy"]
+__all__ = ["Constant", "ExponentialBackoff", "Opening", "RetryAfter", "Strategy", "as_strategy"]
 
 
 class Opening(NamedTuple):
@@ -42,6 +41,7 @@ class Constant(Value):
         self._set(seconds=seconds(name, value))
 
     def __call__(self, opening: Opening) -> float:
+        """The same seconds each time."""
         return self.seconds
 
     def __repr__(self) -> str:
@@ -172,15 +172,3 @@ def as_strategy(name: str, value: float | timedelta | Strategy) -> Strategy:
     if callable(value) or is_awaitable(value):
         return plain_callable(name, value)
     return Constant(name, value)
-
-
-_AFTER_AN_ERROR = 30.0
-
-
-def draw(strategy: Strategy, opening: Opening, run: UserCode) -> float:
-    """The seconds that `strategy` gives for one open period; 30 if it raises or gives nonsense."""
-    return run("reset_timeout strategy", _AFTER_AN_ERROR, _ask, strategy, opening)
-
-
-def _ask(strategy: Strategy, opening: Opening) -> float:
-    return seconds("reset_timeout", strategy(opening))

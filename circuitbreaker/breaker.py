@@ -1,4 +1,4 @@
-"""CircuitBreaker: all the ways to guard a call by one circuit, to look at it, and to order it about."""
+"""CircuitBreaker: guard calls with one circuit, read it, control it."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 
 from ._callables import any_callable
 from ._calls.calls import call
+from ._calls.guard import guard
 from ._circuit.blocks import Blocks
 from ._circuit.circuit import Circuit
 from ._circuit.listeners import Listener, check_event, check_listener
@@ -38,21 +39,21 @@ class CircuitBreaker:
 
         with breaker: ...                        # a block, sync
         async with breaker: ...                  # and async
-        breaker.call(search, "question")         # a call; awaitable if `search` is a coroutine function
+        breaker.call(search, "question")         # a call; to be awaited if `search` is a coroutine function
         guarded = breaker(search)                # a function
         permit = breaker.acquire()               # callback code
 
     A refused call raises `CircuitOpenError`, or returns what `fallback` returns. The guarded code's own exceptions
-    pass untouched (C3). All members may be used by any thread or task, and none of them waits for another call.
+    pass untouched (C3). Any thread or task may use any member, and no member waits for a guarded call to end.
 
     Args:
-        name: by which `get_breaker` finds it for as long as it lives. Without one it is in no registry.
-        registry: where it is found, whose defaults apply: the default registry if not given, `None` for nowhere.
+        name: what `get_breaker` finds it by, for as long as it lives. Without a name it is in no registry.
+        registry: where it is found, and whose defaults apply: the default registry if not given, `None` for none.
         options: see `Options`.
 
     Raises:
         ValueError: the name is taken by a living breaker, or an option breaks its rule.
-        TypeError: an option is unknown, or of the wrong kind.
+        TypeError: an option is unknown, or of the wrong type.
     """
 
     __slots__ = ("__weakref__", "_blocks", "_circuit", "_clock", "_engine", "_settings")
@@ -76,7 +77,7 @@ class CircuitBreaker:
 
     def __enter__(self) -> Self:
         """Admit one call, or raise `CircuitOpenError`. Never blocks."""
-        # The usual case, as Blocks says it may be done without the lock: 300 ns for a block in place of 800.
+        # The usual case, in which Blocks lets a block enter without the lock: 300 ns for a block in place of 800.
         period = self._blocks.common
         if period is None or period is not self._engine.period or period.needs_permit:
             return self._enter(_getframe(1))
@@ -94,7 +95,7 @@ class CircuitBreaker:
             self._leave(_getframe(1), error)
             return
         period.blocks.pop()
-        # Circuit.succeed(), written out as in decorators.py
+        # settle_joined(period, None), written out as in _calls/guard.py
         period.last_success = now = self._clock.monotonic()
         if (number := next(period.tally)) >= period.next_number or now >= period.next_time:
             self._circuit.observe(period, number, now)
@@ -116,14 +117,14 @@ class CircuitBreaker:
     def _leave(self, frame: FrameType, error: BaseException | None) -> None:
         left = self._circuit.turns.run_now(self._blocks.leave, frame)
         if left is None:
-            return  # an exit that no entry belongs to
+            return  # This exit has no entry.
         entry, certain = left
         if isinstance(entry, Closed):
             self._circuit.settle_joined(entry, error)
         elif certain:
             entry.settle(error)
         else:
-            entry.release()  # It may be another block's trial, and then this block's end says nothing of it.
+            entry.release()  # It may be another block's trial, about which this block's end says nothing.
 
     def acquire(self) -> Permit:
         """Admit one call, or raise `CircuitOpenError`. Never blocks. Settle the permit when the call has ended."""
@@ -133,26 +134,24 @@ class CircuitBreaker:
         return permit
 
     def call(self, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
-        """Call `function` guarded, and return what it returns; for a coroutine function, something to await.
+        """Call `function` guarded, and return what it returns; for a coroutine function, a coroutine.
 
-        If a plain function returns something to await, the call lasts until that was awaited, and `call` returns a
+        If a plain function returns an awaitable, the call lasts until that has been awaited, and `call` returns a
         coroutine in its place.
 
         Raises:
             CircuitOpenError: the circuit refused, and there is no `fallback`.
-            TypeError: `function` is a class, or something already called.
+            TypeError: `function` is a class, or the result of a call.
         """
         result: R = call(self._circuit, any_callable("function", function), args, kwargs)
         return result
 
     def __call__(self, function: Callable[P, R], /) -> Guarded[P, R]:
         """`function`, guarded: see `circuit`. Any number of functions may share one breaker."""
-        from .decorators import guard  # It comes after this file: it guards functions by breakers.
-
-        guarded: Guarded[P, R] = guard(self, function)
+        guarded: Guarded[P, R] = guard(self._circuit, self, function)
         return guarded
 
-    # What it tells
+    # Reading
 
     @property
     def name(self) -> str:
@@ -166,7 +165,7 @@ class CircuitBreaker:
 
     @property
     def hold(self) -> Hold | None:
-        """What `force_open()`, `force_closed()` or `shadow()` ordered, until `reset()` (M2)."""
+        """The hold that `force_open()`, `force_closed()` or `shadow()` set, until `reset()` (M2)."""
         return self._circuit.engine.hold
 
     def metrics(self) -> Metrics:
@@ -178,13 +177,13 @@ class CircuitBreaker:
     @overload
     def on(self, event: EventName) -> Callable[[F], F]: ...
     def on(self, event: EventName, listener: Listener | None = None) -> Callable[..., object]:
-        """Let `listener` hear of `event`: `"state_change"`, `"success"`, `"failure"`, `"rejected"` or `"ignored"`.
+        """Call `listener` with each `event`; `EventName` lists them.
 
-        Returns a function that undoes it. Without a listener it is a decorator, which gives the function back.
-        Listeners are called after the fact, with no lock held: of a call's end by the thread in which it ended, of
-        state changes in their order, by one thread at a time (E5). They may use the breaker: a call that a listener
-        makes counts like any other, and is not told of. What a listener raises is logged (E4). A call that began before
-        anybody listened to ends of calls is not told of.
+        Returns a function that ends it. Without a listener it is a decorator, which returns the function as it is.
+        Listeners run after the event, with no lock held: call events in the calling thread, state changes in order, one
+        at a time (E5). They may use the breaker: a call that a listener makes counts like any other, but is no event.
+        What a listener raises is logged (E4). A call that began before there was a listener to the ends of calls is no
+        event.
 
         Raises:
             ValueError: there is no such event.
@@ -197,30 +196,30 @@ class CircuitBreaker:
         self._circuit.listen(event, check_listener(listener), token)
         return partial(self._circuit.unlisten, token)
 
-    # What it is told to do
+    # Control
 
     def open(self) -> None:
-        """Open as a trip would, for `reset_timeout` (M1). Does nothing if the circuit is open."""
-        self._circuit.control(self._circuit.engine.open)
+        """Open as a trip would, for `reset_timeout` (M1). Do nothing if the circuit is open."""
+        self._circuit.override(self._circuit.engine.open)
 
     def reset(self) -> None:
-        """Close, and forget the counts, the hold and the growth of `reset_timeout` (M1). Totals go on."""
-        self._circuit.control(self._circuit.engine.reset)
+        """Close, and forget the counts, the hold and the growth of `reset_timeout` (M1). Totals stay."""
+        self._circuit.override(self._circuit.engine.reset)
 
     def force_open(self) -> None:
-        """Refuse every call until `reset()`, whatever the state is (M2)."""
-        self._circuit.hold(Hold.FORCED_OPEN)
+        """Refuse every call until `reset()`, in any state (M2)."""
+        self._circuit.override(self._circuit.engine.force, Hold.FORCED_OPEN)
 
     def force_closed(self) -> None:
-        """Admit every call until `reset()`, count it in the totals, and do not ask the policy (M2)."""
-        self._circuit.hold(Hold.FORCED_CLOSED)
+        """Admit every call until `reset()`. Calls count in the totals; the policy does not see them (M2)."""
+        self._circuit.override(self._circuit.engine.force, Hold.FORCED_CLOSED)
 
     def shadow(self) -> None:
-        """Until `reset()`, refuse nobody: let the state move as it would, and tell of calls that would be refused (M2).
+        """Refuse no call until `reset()`, let the state move as it would, and report what would have been refused (M2).
 
-        Those are told of as `"rejected"` with `shadow=True`, and counted in `metrics().shadow_rejections`.
+        Such a call is published as `"rejected"` with `shadow=True`, and counted in `metrics().shadow_rejections`.
         """
-        self._circuit.hold(Hold.SHADOW)
+        self._circuit.override(self._circuit.engine.force, Hold.SHADOW)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name!r} {self._circuit.summary()}>"

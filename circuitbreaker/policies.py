@@ -11,8 +11,9 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any, Protocol
 
+from ._engine.snapshot import WatchSnapshot
 from ._engine.watches import LastCalls, LastSeconds, Outcome, SparseWatch
-from ._values import Value, positive_count, ratio
+from ._values import Value, counted, positive_count, ratio
 from ._values import seconds as in_seconds
 
 __all__ = [
@@ -81,10 +82,10 @@ class _UserWatch(SparseWatch):
     """The user's own watch: it sees everything; if it raises, it does not trip."""
 
     __slots__ = ("_user_code", "_see")
+    next_number = 0
+    slower_than = -math.inf
 
     def __init__(self, policy: TripPolicy, user_code: RunUserCode) -> None:
-        super().__init__()
-        self.next_number, self.slower_than = 0, -math.inf
         self._user_code = user_code
         self._see = user_code("trip policy", _see_nothing, _begin_user, policy)
 
@@ -151,14 +152,12 @@ class _StreakWatch(SparseWatch):
     __slots__ = ("_threshold",)
 
     def __init__(self, threshold: int) -> None:
-        super().__init__()
         self._threshold = threshold
 
     def see(self, outcome: Outcome) -> str | None:
         if outcome.streak < self._threshold:
             return None
-        plural = "" if outcome.streak == 1 else "s"
-        return f"{outcome.streak} consecutive failure{plural}, threshold {self._threshold}"
+        return f"{counted(outcome.streak, 'consecutive failure')}, threshold {self._threshold}"
 
 
 class _Rate(_BuiltIn):
@@ -255,22 +254,30 @@ class SlowCallRate(_Rate):
 class _RateWatch(SparseWatch):
     """Compares the hits in a window with the calls in it."""
 
-    __slots__ = ("_policy", "_window")
+    __slots__ = ("_policy", "_window", "next_number", "next_time")
 
     def __init__(self, policy: _Rate) -> None:
-        super().__init__()
         self._policy = policy
         self._window = policy._window()
-        self.next_number = policy.minimum_calls
-        self.next_time = self._window.next_time
+        self._aim()
 
     def count_unseen(self, number: int, at: float) -> None:
         self._window.count_unseen(number, at)
 
+    def snapshot(self, number: int, now: float) -> WatchSnapshot:
+        return self._window.snapshot(number, now)
+
+    def restore(self, snapshot: WatchSnapshot, number: int, now: float) -> None:
+        self._window.restore(snapshot, number, now)
+        self._aim()
+
+    def _aim(self) -> None:
+        self.next_number, self.next_time = self._window.next_number, self._window.next_time
+
     def _judge(self, outcome: Outcome, hit: bool) -> tuple[int, int] | None:
         """Hits and calls, if there are calls enough and hits enough among them."""
         hits, calls = self._window.take(outcome, hit)
-        self.next_number, self.next_time = self._window.next_number, self._window.next_time
+        self._aim()
         if calls < self._policy.minimum_calls or hits / calls < self._policy.threshold:
             return None
         return hits, calls
@@ -286,7 +293,7 @@ class _FailureRateWatch(_RateWatch):
 
 
 class _SlowCallRateWatch(_RateWatch):
-    __slots__ = ()
+    __slots__ = ("slower_than",)
 
     def __init__(self, policy: SlowCallRate) -> None:
         super().__init__(policy)
@@ -340,23 +347,30 @@ class AllOf(_Combined):
 class _CombinedWatch(SparseWatch):
     """Shows each outcome to all, and asks for each success that one of them wants to see."""
 
-    __slots__ = ("_watches",)
+    __slots__ = ("_watches", "next_number", "next_time", "slower_than")
 
     def __init__(self, watches: list[SparseWatch]) -> None:
-        super().__init__()
         self._watches = watches
-        self._ask()
+        self._aim()
 
     def _reasons(self, outcome: Outcome) -> list[str | None]:
         reasons = [watch.see(outcome) for watch in self._watches]
-        self._ask()
+        self._aim()
         return reasons
 
     def count_unseen(self, number: int, at: float) -> None:
         for watch in self._watches:
             watch.count_unseen(number, at)
 
-    def _ask(self) -> None:
+    def snapshot(self, number: int, now: float) -> WatchSnapshot:
+        return tuple(watch.snapshot(number, now) for watch in self._watches)
+
+    def restore(self, snapshot: WatchSnapshot, number: int, now: float) -> None:
+        for watch, part in zip(self._watches, snapshot, strict=True):
+            watch.restore(part, number, now)
+        self._aim()
+
+    def _aim(self) -> None:
         self.next_number = min(watch.next_number for watch in self._watches)
         self.next_time = min(watch.next_time for watch in self._watches)
         self.slower_than = min(watch.slower_than for watch in self._watches)

@@ -367,7 +367,7 @@ def test_registries_forget_listeners_breakers_have_of_their_own(sandbox: Registr
         (lambda: CircuitBreaker("x", registry="here"), "registry must be a Registry or None, got 'here'"),
         (lambda: circuit(registry="here"), "registry must be a Registry or None, got 'here'"),
         (lambda: circuit(name=3), "name must be a string, got 3"),
-        (lambda: circuit("pay"), r"the name goes by keyword: circuit\(name='pay'\)"),
+        (lambda: circuit("pay"), r"the name is a keyword argument: circuit\(name='pay'\)"),
         (lambda: Registry().on("state_change", "print"), "listener must be callable, got 'print'"),
         (lambda: Registry().get_or_create(3), "name must be a string, got 3"),
     ],

@@ -23,6 +23,7 @@ from .worlds import World
 __all__ = ["PLANTED"]
 
 PLAIN = World("one attempt", out=2)
+HEARD = World("one attempt, heard", out=2, heard=True)
 TWO = World("two attempts", attempts=2, successes=2, timeout=1, out=3)
 GROWING = World("growing", lengths=(1, 2), out=2)
 CALLS = World("rate of calls", trip=FailureRate(0.5, calls=3, minimum_calls=2), out=2)
@@ -68,16 +69,8 @@ def _instead(broken: Any) -> Callable[[Any], Any]:
 # Closed
 
 
-def _joinable_unless_failing(shipped: Any) -> Any:
-    def joinable(self: Engine) -> Closed | None:
-        period: Closed | None = shipped.fget(self)
-        return None if period is not None and period.streak else period
-
-    return property(joinable)
-
-
-def _ask_from_now_on(period: Closed, *args: object) -> None:
-    period.needs_permit = True
+def _refuse_if_failing(engine: Engine, decided: Any) -> Any:
+    return None if isinstance(decided, Closed) and decided.streak else decided
 
 
 def _go_on_with_the_run(period: Closed, *args: object) -> None:
@@ -109,11 +102,16 @@ def _do_not_open(shipped: Any) -> Any:
 _plant(
     "a closed circuit refuses calls after a failure",
     "C1",
-    PLAIN,
-    (Closed, "fail", _first(_ask_from_now_on)),
-    (Engine, "joinable", _joinable_unless_failing),
+    HEARD,
+    (Engine, "decide", _then(_refuse_if_failing)),
 )
-_plant("a success does not end a run of failures", "C2", PLAIN, (Closed, "fail", _first(_go_on_with_the_run)))
+_plant(
+    "a success does not end a run of failures",
+    "C2",
+    PLAIN,
+    (Closed, "fail", _first(_go_on_with_the_run)),
+    (Closed, "streak", _instead(property(lambda self: self._streak))),
+)
 _plant("the policy's word is not heard the first time", "C2", PLAIN, (Closed, "see", _do_not_open))
 _plant("the policy sees each outcome twice", "C2", CALLS, (Closed, "see", _see_twice))
 _plant("the success that completes a window goes by unseen", "C2", CALLS, (Closed, "see", _then(_ask_for_no_number)))
@@ -125,8 +123,9 @@ _plant(
 # Open
 
 
-def _end_sooner(period: Open, _: object) -> None:
-    period.until -= 1
+def _end_sooner(engine: Engine, change: object) -> object:
+    engine.period.until -= 1  # type: ignore[union-attr]
+    return change
 
 
 def _refuse_one_unit_less(shipped: Any) -> Any:
@@ -138,8 +137,8 @@ def _half_open_when_looked_at(engine: Engine, now: float) -> None:
         engine._half_open(engine.period, now)
 
 
-_plant("an open period ends one unit early", "O1", PLAIN, (Open, "__init__", _then(_end_sooner)))
-_plant("the last unit of an open period refuses nobody", "O1", PLAIN, (Engine, "refusal", _refuse_one_unit_less))
+_plant("an open period ends one unit early", "O1", PLAIN, (Engine, "_open", _then(_end_sooner)))
+_plant("the last unit of an open period refuses nobody", "O1", PLAIN, (Engine, "decide", _refuse_one_unit_less))
 _plant("reading the metrics half-opens", "O3", PLAIN, (Engine, "next_attempt", _first(_half_open_when_looked_at)))
 _plant(
     "open periods do not grow",
@@ -157,12 +156,12 @@ def _one_more(period: HalfOpen) -> bool:
 
 
 def _succeed_for_free(period: HalfOpen, trial: Any) -> None:
-    period._give_back(trial)
+    period.release(trial)
     period.successes += 1
 
 
 def _use_an_attempt_up(period: HalfOpen, trial: Any) -> None:
-    period._give_back(trial)
+    period.release(trial)
     period.finished += 1
     period.successes += 1
 
@@ -175,15 +174,19 @@ def _fail_unheard(engine: Engine, trial: Any, *args: object) -> None:
     trial.period.release(trial)
 
 
-def _never_hand_on(period: HalfOpen, now: float) -> float:
-    return 0.0 if period._free() else max(1.0, period._oldest().deadline - now)
+def _never_hand_on(shipped: Any) -> Any:
+    return lambda self, now: shipped(self, now) if self._has_free_attempt() else None
+
+
+def _wait_for_ever(period: HalfOpen, now: float) -> float:
+    return 0.0 if period._has_free_attempt() else max(1.0, period._oldest().deadline - now)
 
 
 def _count_holders_only(shipped: Any) -> Any:
     return lambda self, trial: trial in trial.period._trials and shipped(self, trial)
 
 
-_plant("one trial too many is admitted", "H1", PLAIN, (HalfOpen, "_free", _instead(_one_more)))
+_plant("one trial too many is admitted", "H1", PLAIN, (HalfOpen, "_has_free_attempt", _instead(_one_more)))
 _plant(
     "a trial that succeeded does not use up its attempt", "H1", TWO, (HalfOpen, "succeed", _instead(_succeed_for_free))
 )
@@ -192,7 +195,13 @@ _plant("a failed trial does not open", "H2", PLAIN, (Engine, "_fail_trial", _ins
 _plant("a released trial keeps its attempt", "H3", PLAIN, (HalfOpen, "release", _instead(lambda self, trial: None)))
 _plant("a dropped permit is forgotten", "H3", PLAIN, (Permit, "__del__", _instead(lambda self: None)))
 _plant("a late success takes another trial's attempt", "H3", TWO, (HalfOpen, "succeed", _instead(_use_an_attempt_up)))
-_plant("a trial keeps its attempt for ever", "H4", PLAIN, (HalfOpen, "wait", _instead(_never_hand_on)))
+_plant(
+    "a trial keeps its attempt for ever",
+    "H4",
+    PLAIN,
+    (HalfOpen, "admit", _never_hand_on),
+    (HalfOpen, "wait", _instead(_wait_for_ever)),
+)
 _plant("the verdict of a trial handed on is lost", "H4", PLAIN, (Engine, "_counts", _count_holders_only))
 
 
@@ -232,8 +241,9 @@ def _queue_twice(listeners: Listeners, event: Any, value: Any) -> None:
     listeners.queued.append((event, value))
 
 
-def _end_unnoticed(period: Closed) -> None:
+def _end_unnoticed(period: Closed) -> tuple[int, int]:
     period.final = total(period.tally)
+    return period.final - period.failures, period.streak
 
 
 _plant("a late failure counts in the present period", "E1", PLAIN, (Engine, "fail", _fail_in_the_present))
@@ -281,8 +291,8 @@ def _succeed_and_let_go(engine: Engine, change: object) -> object:
     return change
 
 
-def _refuse_for_good(engine: Engine, refusal: Any) -> Any:
-    return refusal and (*refusal[:2], None)
+def _refuse_for_good(engine: Engine, decided: Any) -> Any:
+    return (*decided[:2], None) if isinstance(decided, tuple) else decided
 
 
 _plant("reset() keeps the hold", "M1", PLAIN, (Engine, "reset", _reset_and_hold))
@@ -296,14 +306,14 @@ _plant(
 _plant("open() does nothing to a half-open circuit", "M1", PLAIN, (Engine, "open", _open_unless_half_open))
 _plant("outcomes move a forced circuit", "M2", PLAIN, (Engine, "_counts", _instead(_count_though_forced)))
 _plant("a trial that succeeds ends a hold", "M2", PLAIN, (Engine, "succeed", _then(_succeed_and_let_go)))
-_plant("a circuit in shadow refuses calls", "M2", PLAIN, (Engine, "refusal", _then(_refuse_for_good)))
+_plant("a circuit in shadow refuses calls", "M2", PLAIN, (Engine, "decide", _then(_refuse_for_good)))
 _plant(
     "a circuit forced open admits trials",
     "M2",
     PLAIN,
     (
         Engine,
-        "refusal",
+        "decide",
         lambda shipped: lambda self, now: None if self.hold is Hold.FORCED_OPEN else shipped(self, now),
     ),
 )
@@ -327,8 +337,8 @@ def _expect_opening(shipped: Any) -> Any:
     return take_verdict
 
 
-def _name_more(refusal: Any) -> Any:
-    return refusal and (refusal[0], refusal[1] + 1, *refusal[2:])
+def _name_more(decided: Any) -> Any:
+    return (decided[0], decided[1] + 1, *decided[2:]) if isinstance(decided, tuple) else decided
 
 
 def _refuse_longer(shipped: Any) -> Any:
@@ -339,14 +349,15 @@ _plant(
     "a trial that never returns blocks the circuit, and nobody promised otherwise",
     "liveness",
     PLAIN,
-    (HalfOpen, "wait", _instead(_never_hand_on)),
+    (HalfOpen, "admit", _never_hand_on),
+    (HalfOpen, "wait", _instead(_wait_for_ever)),
     (Account, "_lease", _then(lambda self, left: max(1, left))),
 )
 _plant(
     "refusals name one unit too much, and nobody promised otherwise",
     "wait",
     PLAIN,
-    (Engine, "refusal", _then(lambda self, refusal: _name_more(refusal))),
+    (Engine, "decide", _then(lambda self, refusal: _name_more(refusal))),
     (Engine, "wait", _then(lambda self, wait: wait + 1 if wait else wait)),
     (Account, "_refuse", _refuse_longer),
 )

@@ -1,50 +1,81 @@
-"""Periods of the engine as rows of small numbers, and back.
+"""Snapshots of an engine as rows of small numbers, and back.
 
-Times are told from now, numbers of calls from the last one, and what lies so far back that it makes no difference is
-told as just so far back. Two states with the same rows behave the same for ever.
+What lies so far back that it makes no difference is written as just so far back. Two states with the same rows behave
+the same for ever. What the engine keeps at hand though it follows from the rest is written too, by `at_hand`, so that a
+state in which the two differ is found.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from itertools import count
 from typing import Any
 
-from circuitbreaker._engine.engine import Engine
-from circuitbreaker._engine.periods import Closed, HalfOpen, Open, Period, total
-from circuitbreaker._engine.watches import NEVER, LastCalls, LastSeconds, SparseWatch, _Slot
+from circuitbreaker import ConsecutiveFailures, Hold, TripPolicy
+from circuitbreaker._engine.periods import Closed, Period
+from circuitbreaker._engine.snapshot import (
+    ClosedSnapshot,
+    EngineSnapshot,
+    HalfOpenSnapshot,
+    OpenSnapshot,
+    WatchSnapshot,
+)
+from circuitbreaker._engine.watches import NEVER
+from circuitbreaker.policies import AllOf, AnyOf, FailureRate
 
 from .worlds import World
 
-__all__ = ["put_period", "read_period"]
+__all__ = ["HOLDS", "at_hand", "from_row", "to_row"]
+
+HOLDS = (None, Hold.FORCED_OPEN, Hold.FORCED_CLOSED, Hold.SHADOW)
 
 Cells = Iterator[int]
 _NEVER = 255
 CLOSED, OPEN, HALF_OPEN = range(3)
 
 
-def read_period(world: World, period: Period, now: float) -> list[int]:
-    """The row that tells `period`, but for the trials that are out."""
-    if isinstance(period, Closed):
-        return [CLOSED, *_read_closed(world, period, now)]
-    if isinstance(period, Open):
-        return [OPEN, _ahead(period.until - now), *_read_length(world, period)]
-    return [HALF_OPEN, *_read_length(world, period.opened), int(period._timeout), period.finished, period.successes]
+def to_row(world: World, snapshot: EngineSnapshot) -> list[int]:
+    """The row of a snapshot."""
+    return [HOLDS.index(snapshot.hold), *_period_to_row(world, snapshot)]
 
 
-def put_period(world: World, engine: Engine, cells: Cells, now: float) -> Period:
-    """The period that a row tells."""
+def from_row(world: World, cells: Cells) -> EngineSnapshot:
+    """The snapshot of a row, with no totals."""
+    hold = HOLDS[next(cells)]
+    period = _period_from_row(world, hold, cells)
+    return EngineSnapshot(period, hold, 0, 0, 0, 0, 0, 0, None, None)
+
+
+def _period_to_row(world: World, snapshot: EngineSnapshot) -> list[int]:
+    period = snapshot.period
+    if isinstance(period, ClosedSnapshot):
+        calls, streak = min(period.calls, world.numbers), min(period.streak, world.longest_run)
+        return [CLOSED, calls, streak, *_watch_to_row(_watched(world, snapshot.hold), period.watch)]
+    if isinstance(period, OpenSnapshot):
+        return [OPEN, _ahead(period.left), *_opening(world, period)]
+    left = [_ahead(each) for each in period.trials]
+    return [HALF_OPEN, *_opening(world, period.opened), period.finished, period.successes, len(left), *left]
+
+
+def _period_from_row(world: World, hold: Hold | None, cells: Cells) -> ClosedSnapshot | OpenSnapshot | HalfOpenSnapshot:
     kind = next(cells)
     if kind == CLOSED:
-        return _put_closed(world, engine, cells, now)
+        calls, streak = next(cells), next(cells)
+        return ClosedSnapshot(calls, 0, streak, _watch_from_row(_watched(world, hold), cells))
     if kind == OPEN:
-        until = now + next(cells)
-        return _opened(until, next(cells), next(cells))
-    opened = _opened(now, next(cells), next(cells))
-    period = HalfOpen(opened, world.attempts, next(cells))
-    period.finished, period.successes = next(cells), next(cells)
-    return period
+        return _opened(next(cells), cells)
+    opened = _opened(0, cells)
+    finished, successes = next(cells), next(cells)
+    return HalfOpenSnapshot(opened, finished, successes, tuple(next(cells) for _ in range(next(cells))))
+
+
+def _opening(world: World, opened: OpenSnapshot) -> tuple[int, int]:
+    return int(opened.length), min(opened.round, len(world.lengths))
+
+
+def _opened(left: int, cells: Cells) -> OpenSnapshot:
+    length, opening = next(cells), next(cells)
+    return OpenSnapshot(length, left, "it did", opening, None)
 
 
 def _ahead(seconds: float) -> int:
@@ -54,111 +85,39 @@ def _ahead(seconds: float) -> int:
     return math.ceil(seconds) if seconds > 0 else 0
 
 
-# Open and half-open
+# What a watch has seen, in the shape of its policy
 
 
-def _read_length(world: World, opened: Open) -> tuple[int, int]:
-    return int(opened.length), min(opened.round, len(world.lengths))
+def _watched(world: World, hold: Hold | None) -> TripPolicy | None:
+    return None if hold in (Hold.FORCED_OPEN, Hold.FORCED_CLOSED) else world.trip
 
 
-def _opened(until: float, length: int, opening: int) -> Open:
-    period = Open(until - length, length, "it did", None, opening)
-    period.until = until
-    return period
+def _watch_to_row(policy: TripPolicy | None, watch: WatchSnapshot) -> list[int]:
+    if isinstance(policy, AnyOf | AllOf):
+        parts = zip(policy.policies, watch, strict=True)
+        return [cell for part, seen in parts for cell in _watch_to_row(part, seen)]
+    if policy is None or isinstance(policy, ConsecutiveFailures):
+        return []
+    return [len(watch), *(int(cell) for each in watch for cell in (each if isinstance(each, tuple) else (each,)))]
 
 
-# Closed
+def _watch_from_row(policy: TripPolicy | None, cells: Cells) -> WatchSnapshot:
+    if isinstance(policy, AnyOf | AllOf):
+        return tuple(_watch_from_row(part, cells) for part in policy.policies)
+    if not isinstance(policy, FailureRate):
+        return ()
+    if policy.seconds is None:
+        return tuple(next(cells) for _ in range(next(cells)))
+    return tuple((next(cells), next(cells), next(cells)) for _ in range(next(cells)))
 
 
-def _read_closed(world: World, period: Closed, now: float) -> list[int]:
-    number = total(period.tally)
-    watched = type(period.watch) is not SparseWatch
-    row = [
-        2 * period.needs_permit + watched,
-        min(number, world.numbers),
-        min(period._streak, world.longest_run),
-        min(number - period._streak_end, 1),
-        _read_due(period.next_number, number),
-        _ahead(period.next_time - now),
-    ]
-    return row + _read_watch(period.watch, number, now) if watched else row
+# What follows from the rest
 
 
-def _put_closed(world: World, engine: Engine, cells: Cells, now: float) -> Closed:
-    marks, number = next(cells), next(cells)
-    period = Closed(engine._rules.watch() if marks & 1 else SparseWatch(), bool(marks & 2))
-    period.needs_permit = bool(marks & 2)
-    period.tally = count(number + 1)
-    period._streak, period._streak_end = next(cells), number - next(cells)
-    period.next_number, period.next_time = _put_due(next(cells), number), _put_wake(next(cells), now)
-    if marks & 1:
-        _put_watch(period.watch, cells, number, now)
-    return period
-
-
-def _read_due(due: int, number: int) -> int:
-    return _NEVER if due == NEVER else max(0, due - number)
-
-
-def _put_due(cell: int, number: int) -> int:
-    return NEVER if cell == _NEVER else number + cell
-
-
-def _put_wake(cell: int, now: float) -> float:
-    return math.inf if cell == _NEVER else now + cell
-
-
-# What a watch has seen
-
-
-def _read_watch(watch: Any, number: int, now: float) -> list[int]:
-    parts = getattr(watch, "_watches", None)
-    if parts is not None:
-        return [cell for part in parts for cell in _read_watch(part, number, now)]
-    window = getattr(watch, "_window", None)
-    if isinstance(window, LastCalls):
-        ages = [min(number - hit, window._size) for hit in window._hits]
-        return [_read_due(window.next_number, number), len(ages), *ages]
-    if isinstance(window, LastSeconds):
-        return [
-            _read_due(window.next_number, number),
-            _ahead(window.next_time - now),
-            *_read_slots(window, number, now),
-        ]
-    return []
-
-
-def _read_slots(window: LastSeconds, number: int, now: float) -> list[int]:
-    row = [len(window._slots), window._hits]
-    for slot in window._slots:
-        row += min(int(now - slot.start), int(window._span) + 1), number - slot.before, slot.hits
-    return row
-
-
-def _put_watch(watch: Any, cells: Cells, number: int, now: float) -> None:
-    """Fill a new watch with what it had seen."""
-    parts = getattr(watch, "_watches", None)
-    if parts is not None:
-        for part in parts:
-            _put_watch(part, cells, number, now)
-        watch._ask()
-        return
-    window = getattr(watch, "_window", None)
-    if window is None:
-        return
-    window._latest = number
-    window.next_number = _put_due(next(cells), number)
-    if isinstance(window, LastCalls):
-        window._hits.extend([number - next(cells) for _ in range(next(cells))])
-    else:
-        window.next_time = _put_wake(next(cells), now)
-        _put_slots(window, cells, number, now)
-    watch.next_number, watch.next_time = window.next_number, window.next_time
-
-
-def _put_slots(window: LastSeconds, cells: Cells, number: int, now: float) -> None:
-    many, window._hits = next(cells), next(cells)
-    for _ in range(many):
-        slot = _Slot(now - next(cells), number - next(cells))
-        slot.hits = next(cells)
-        window._slots.append(slot)
+def at_hand(period: Period, now: float) -> list[int]:
+    """What a closed period keeps at hand: whether calls need permits, and which success its watch wants to see next."""
+    if not isinstance(period, Closed):
+        return []
+    ahead: Any = _ahead(period.next_time - now)
+    next_number = _NEVER if period.next_number == NEVER else max(0, period.next_number - period.calls)
+    return [int(period.needs_permit), next_number if ahead else 0, ahead]

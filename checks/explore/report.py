@@ -141,7 +141,7 @@ def _state(bench: Bench) -> str:
     if isinstance(period, Open):
         words += f", {max(0.0, period.until - now):g} left"
     if isinstance(period, HalfOpen):
-        words += f", {len(period._trials)} out and {period.finished} used of {_attempts(bench.world.attempts)}"
+        words += f", {len(period.trials)} out and {period.finished} used of {_attempts(bench.world.attempts)}"
     return words + (f", {engine.hold}" if engine.hold else "")
 
 

@@ -92,6 +92,9 @@ class _Search:
     def _expand(self, key: bytes) -> None:
         bench, graph = self._bench, self._graph
         bench.put(key)
+        if bench.key() != key:
+            broken = Broken("C2", "what the engine keeps at hand is not what follows from the rest")
+            raise Counterexample(self._world, self._path(self.seen[key]), broken)
         there = here = graph.begin(lasting=bench.account.state != CLOSED and not bench.account.forced)
         for move in bench.moves():
             if there != here or bench.shuffled:

@@ -9,15 +9,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 from operator import sub
+from types import SimpleNamespace
 from typing import Any
 
 from circuitbreaker import CircuitBreaker, CircuitOpenError, CircuitState, Hold, ManualClock
-from circuitbreaker._engine.periods import Closed, HalfOpen, Open, Trial, total
+from circuitbreaker._calls.guard import guarded_function
+from circuitbreaker._circuit.circuit import Circuit
+from circuitbreaker._engine.periods import Closed, HalfOpen, Open, Trial
 from circuitbreaker._engine.watches import SparseWatch
 from circuitbreaker.events import CallRejected, StateChange
 from circuitbreaker.permit import Permit
 
-from .periods import put_period, read_period
+from .periods import HOLDS, at_hand, from_row, to_row
 from .worlds import World
 
 __all__ = ["HOLDS", "STATES", "Subject", "Totals"]
@@ -25,7 +28,6 @@ __all__ = ["HOLDS", "STATES", "Subject", "Totals"]
 Totals = tuple[int, ...]
 """Successes, failures, ignored, rejections, shadow rejections."""
 
-HOLDS = (None, Hold.FORCED_OPEN, Hold.FORCED_CLOSED, Hold.SHADOW)
 STATES = (CircuitState.CLOSED, CircuitState.OPEN, CircuitState.HALF_OPEN)
 
 # What a call that is out is admitted with; HELD + n is a trial that holds an attempt, n units before its deadline
@@ -54,7 +56,7 @@ class Subject:
         self.told: list[tuple[Any, ...]] = []
         self._ended = Closed(SparseWatch())
         self._ended.end()
-        self._ended_half_open = HalfOpen(Open(0.0, 1.0, "it did", None, 1), 1, 1.0)
+        self._ended_half_open = HalfOpen(Open(0.0, 1.0, "it did", None, 1), 1, 1.0, 1)
         self.breaker.on("state_change", self._hear_change)
         self.breaker.on("rejected", self._hear_rejection)
         if world.heard:
@@ -70,15 +72,12 @@ class Subject:
     # Put into a state, and read
 
     def put(self, row: bytes, calls: list[int]) -> None:
-        """Be in the state that `row` and `calls` tell."""
-        engine, now = self.engine, self.clock.monotonic()
-        cells = iter(row)
-        engine.hold = HOLDS[next(cells)]
-        engine.bypass = Closed(SparseWatch()) if next(cells) else None
-        engine.period = put_period(self.world, engine, cells, now)
+        """Be in the state that `row` and `calls` say."""
+        now = self.clock.monotonic()
+        self.engine.restore(from_row(self.world, iter(row)), now)
+        period = self.engine.period
+        self._trials = period.trials if isinstance(period, HalfOpen) else []
         self.calls = [self._admission(code, now) for code in calls]
-        if isinstance(engine.period, HalfOpen):
-            self._put_trials(engine.period, [*cells], calls, now)
         self.begin()
 
     def begin(self) -> None:
@@ -87,27 +86,22 @@ class Subject:
         self._before = self._counted()
 
     def _admission(self, code: int, now: float) -> Any:
-        if code >= HELD or code == GIVEN:
-            return Trial(self.engine.period, now + code - HELD)  # type: ignore[arg-type]
+        if code >= HELD:
+            return self._trials.pop(
+                next(at for at, each in enumerate(self._trials) if self._left(each, now) == code - HELD)
+            )
+        if code == GIVEN:
+            return Trial(self.engine.period, now)  # type: ignore[arg-type]
         if code in (PRESENT, BESIDE):
             return self.engine.period if code == PRESENT else self.engine.bypass
         if code in (ENDED, ENDED_BUT_LIVE):
             return self._ended if code == ENDED else Closed(SparseWatch())
         return Trial(self._ended_half_open, now) if code == ENDED_TRIAL else None
 
-    def _put_trials(self, period: HalfOpen, leaked: list[int], codes: list[int], now: float) -> None:
-        held = [(code - HELD, call) for code, call in zip(codes, self.calls, strict=True) if code >= HELD]
-        held += [(left, Trial(period, now + left)) for left in leaked]
-        period._trials = {call: None for _, call in sorted(held, key=lambda each: each[0])}
-
     def row(self) -> list[int]:
-        """The engine's part of the state."""
-        engine, now = self.engine, self.clock.monotonic()
-        row = [HOLDS.index(engine.hold), engine.bypass is not None, *read_period(self.world, engine.period, now)]
-        if isinstance(engine.period, HalfOpen):
-            leaked = [trial for trial in engine.period._trials if trial not in self.calls]
-            row += [self._left(trial, now) for trial in leaked]
-        return row
+        """The engine's part of the state: its snapshot, and what it keeps at hand though that follows from the rest."""
+        now = self.clock.monotonic()
+        return [*to_row(self.world, self.engine.snapshot(now)), *at_hand(self.engine.period, now)]
 
     def codes(self) -> list[int]:
         """What each call that is out was admitted with."""
@@ -122,7 +116,7 @@ class Subject:
             return ENDED if call.next_number == 0 else ENDED_BUT_LIVE
         if call.period is not period:
             return ENDED_TRIAL
-        return HELD + self._left(call, now) if call in period._trials else GIVEN
+        return HELD + self._left(call, now) if call in period.trials else GIVEN
 
     def _left(self, trial: Trial, now: float) -> int:
         return max(0, int(trial.deadline - now))
@@ -133,8 +127,14 @@ class Subject:
         return tuple(map(sub, self._counted(), self._before))
 
     def _counted(self) -> Totals:
-        engine = self.engine
-        return engine.successes, engine.failures, engine.ignored, total(engine.rejections), engine.shadow_rejections
+        snapshot = self.engine.snapshot(self.clock.monotonic())
+        return (
+            snapshot.successes,
+            snapshot.failures,
+            snapshot.ignored,
+            snapshot.rejections,
+            snapshot.shadow_rejections,
+        )
 
     # Calls begin
 
@@ -192,14 +192,9 @@ class Subject:
 
     def leave(self, which: int, how: str) -> None:
         """End a call of the decorated function, which joined its period when that was the present one."""
-        present, self.engine.period = self.engine.period, self.calls.pop(which)
-
-        def end() -> None:
-            self.engine.period = present
-            _ENDS[how]()
-
+        guarded = guarded_function(_Joined(self.circuit, self.calls.pop(which)), _ENDS[how])
         with suppress(Boom, Cancelled):
-            self._guarded(end)
+            guarded()
 
     # Time, orders, questions
 
@@ -221,6 +216,16 @@ class Subject:
     def idle(self) -> bool:
         """Whether nothing is left to be done or told."""
         return not (self.circuit.turns.later or self.circuit.listeners.queued)
+
+
+class _Joined:
+    """The circuit as a call met it that joined `period`: with that as the present period. All else is the circuit's."""
+
+    def __init__(self, circuit: Circuit, period: Closed) -> None:
+        self.engine = SimpleNamespace(period=period)
+        self.clock = circuit.clock
+        self.settle_joined, self.observe = circuit.settle_joined, circuit.observe
+        self.admit, self.refuse, self.error, self.fallback = circuit.admit, circuit.refuse, circuit.error, None
 
 
 def _do(what: Callable[[], object]) -> object:

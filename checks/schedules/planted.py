@@ -74,10 +74,11 @@ class TallyByReadAndWrite:
 
 
 @plant(periods.Closed, "end", "a success beside a trip", preemptions=2)
-def ended_in_the_wrong_order(self: Any) -> None:
+def ended_in_the_wrong_order(self: Any) -> tuple[int, int]:
     """A closed period ends by its two lines in the other order: a success may pass between them unseen."""
     self.final = periods.total(self.tally)
     self.next_number = 0
+    return self.final - self.failures, self.streak
 
 
 @plant(permit.Permit, "_settle_as", "a permit settled by two threads")
@@ -89,10 +90,11 @@ def settled_after_a_look(self: Any, verdict: Any, error: Any = None, result: obj
         self._circuit.settle(admission, self._started, verdict, error, result)
 
 
-@plant(_circuit.Circuit, "_admit_half_open", "two threads ask for one trial")
+@plant(_circuit.Circuit, "_admit_trial", "two threads ask for one trial")
 def trials_admitted_without_the_lock(self: Any, now: float) -> Any:
     """Trials are handed out without the lock."""
-    return self._apply_admit(now)
+    admitted = self._apply_admit(now)
+    return self._refuse(admitted, now) if isinstance(admitted, tuple) else permit.Permit(self, admitted, now)
 
 
 @plant(breaker.CircuitBreaker, "__enter__", "a block beside one of a new period")
@@ -148,10 +150,10 @@ def key_not_looked_up_again(self: Any, key: Any) -> Any:
     return use
 
 
-@plant(_circuit.Circuit, "succeed", "a permits success beside a trip")
-def time_after_the_number(self: Any, admission: Any, now: float, duration: float = 0.0) -> None:
+@plant(_circuit.Circuit, "_succeed", "a permits success beside a trip")
+def time_after_the_number(self: Any, period: Any, now: float, duration: float) -> None:
     """A success takes its number first and leaves its time later, when the period may have ended."""
-    number = next(admission.tally)
-    if number >= admission.next_number or now >= admission.next_time:
-        self.observe(admission, number, now)
-    admission.last_success = now
+    number = next(period.tally)
+    if number >= period.next_number or now >= period.next_time:
+        self.observe(period, number, now)
+    period.last_success = now

@@ -213,7 +213,7 @@ class _Recorded(_BuiltIn):
 class _RecordedWatch(SparseWatch):
     """As the watch inside it, with a check that each outcome comes once, and none after the period's end (C2, E1)."""
 
-    __slots__ = ("_inner", "_subject", "seen")
+    __slots__ = ("_inner", "_subject", "next_number", "next_time", "seen", "slower_than")
 
     def __init__(self, inner: SparseWatch, subject: Subject) -> None:
         self._inner = inner

@@ -1,4 +1,4 @@
-"""How each kind of callable runs under a circuit: admitted, run with nothing held, settled.
+"""How each kind of callable runs guarded: admitted, run with nothing held, settled.
 
 A coroutine and a generator are admitted at their first step, not when they are made: one that never runs is no call.
 """
@@ -6,78 +6,96 @@ A coroutine and a generator are admitted at their first step, not when they are 
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
-from typing import Any
+from typing import Any, Protocol
 
 from .._callables import Kind, is_awaitable, kind_of
-from .._circuit.circuit import Circuit
+from .._engine.engine import Refusal
+from ..errors import CircuitOpenError
 from ..permit import Permit
 
-__all__ = ["async_generator_function", "call", "generator_function", "invoke", "invoke_async"]
+__all__ = ["Choose", "Gate", "async_generator_function", "call", "generator_function", "invoke", "invoke_async"]
 
 Function = Callable[..., Any]
 Args = tuple[Any, ...]
 Kwargs = dict[str, Any]
-Choose = Callable[[Args, Kwargs], Circuit]
-"""Which circuit a call belongs to."""
 
 
-def _returned(permit: Permit, result: Any) -> Any:
-    permit.settle(None, result)
-    return result
+class Gate(Protocol):
+    """What a guarded call asks: whether it is admitted, and what it returns if not. A `Circuit` is one."""
+
+    @property
+    def fallback(self) -> Function | None:
+        """What is called in place of a refused call, with its arguments."""
+        ...
+
+    def admit(self) -> Permit | Refusal:
+        """A permit, or why there is none. Never blocks."""
+        ...
+
+    def error(self, refusal: Refusal) -> CircuitOpenError:
+        """What is raised in place of a refused call, if there is no fallback."""
+        ...
+
+    def refuse(self, refusal: Refusal, args: Args, kwargs: Kwargs) -> Any:
+        """What the fallback returns, or raise `error(refusal)`."""
+        ...
 
 
-def _returned_or_awaited(permit: Permit, result: Any) -> Any:
-    return _awaited(permit, result) if is_awaitable(result) else _returned(permit, result)
+Choose = Callable[[Args, Kwargs], Gate]
+"""The gate for a call with these arguments."""
 
 
-async def _awaited(permit: Permit, awaitable: Awaitable[Any]) -> Any:
-    try:
-        result = await awaitable
-    except BaseException as error:
-        permit.settle(error)
-        raise
-    return _returned(permit, result)
-
-
-def invoke(
-    circuit: Circuit, function: Function, args: Args, kwargs: Kwargs, end: Callable[[Permit, Any], Any] = _returned
-) -> Any:
-    """Call `function`, and `end` the call with what it returned."""
-    permit = circuit.admit()
+def invoke(gate: Gate, function: Function, args: Args, kwargs: Kwargs, awaits: bool = False) -> Any:
+    """Call `function`. If it `awaits`, a call that returns an awaitable lasts until that was awaited."""
+    permit = gate.admit()
     if isinstance(permit, tuple):
-        if circuit.fallback is None:
-            raise circuit.error(permit)
-        return circuit.fallback(*args, **kwargs)
+        if gate.fallback is None:  # gate.refuse(), written out here: a frame less for each refused call.
+            raise gate.error(permit)
+        return gate.fallback(*args, **kwargs)
     try:
         result = function(*args, **kwargs)
     except BaseException as error:
         permit.settle(error)
         raise
-    return end(permit, result)
+    if awaits and is_awaitable(result):
+        return _await(permit, result)
+    permit.settle(None, result)
+    return result
 
 
-async def invoke_async(circuit: Circuit, function: Function, args: Args, kwargs: Kwargs) -> Any:
+async def _await(permit: Permit, awaitable: Awaitable[Any]) -> Any:
+    try:
+        result = await awaitable
+    except BaseException as error:
+        permit.settle(error)
+        raise
+    permit.settle(None, result)
+    return result
+
+
+async def invoke_async(gate: Gate, function: Function, args: Args, kwargs: Kwargs) -> Any:
     """Await `function`."""
-    permit = circuit.admit()
+    permit = gate.admit()
     if isinstance(permit, tuple):
-        result = circuit.refuse(permit, args, kwargs)
+        result = gate.refuse(permit, args, kwargs)
         return await result if is_awaitable(result) else result
     try:
         result = await function(*args, **kwargs)
     except BaseException as error:
         permit.settle(error)
         raise
-    return _returned(permit, result)
+    permit.settle(None, result)
+    return result
 
 
 def generator_function(choose: Choose, function: Function) -> Callable[..., Generator[Any, Any, Any]]:
-    """Steps through `function`. A consumer that stops early is no failure: `GeneratorExit` is neutral (W3, E3)."""
+    """Step through `function`. A consumer that stops early is no failure: `GeneratorExit` is neutral (W3, E3)."""
 
     def guarded(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
-        circuit = choose(args, kwargs)
-        permit = circuit.admit()
+        gate = choose(args, kwargs)
+        permit = gate.admit()
         if isinstance(permit, tuple):
-            instead: Generator[Any, Any, Any] = circuit.refuse(permit, args, kwargs)
+            instead: Generator[Any, Any, Any] = gate.refuse(permit, args, kwargs)
             return (yield from instead)
         try:
             steps: Generator[Any, Any, Any] = function(*args, **kwargs)
@@ -92,13 +110,13 @@ def generator_function(choose: Choose, function: Function) -> Callable[..., Gene
 
 
 def async_generator_function(choose: Choose, function: Function) -> Callable[..., AsyncGenerator[Any, Any]]:
-    """Steps through `function`, passing on what is sent and thrown in (W3)."""
+    """Step through `function`, passing on what is sent and thrown in (W3)."""
 
     async def guarded(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
-        circuit = choose(args, kwargs)
-        permit = circuit.admit()
+        gate = choose(args, kwargs)
+        permit = gate.admit()
         if isinstance(permit, tuple):
-            async for item in circuit.refuse(permit, args, kwargs):
+            async for item in gate.refuse(permit, args, kwargs):
                 yield item
             return
         try:
@@ -125,13 +143,12 @@ def async_generator_function(choose: Choose, function: Function) -> Callable[...
     return guarded
 
 
-def call(circuit: Circuit, function: Function, args: Args, kwargs: Kwargs) -> Any:
+def call(gate: Gate, function: Function, args: Args, kwargs: Kwargs) -> Any:
     """Call `function` once, as its kind asks for."""
     kind = kind_of(function)
     if kind is Kind.PLAIN:
-        # Perhaps a lambda around a coroutine function: then the call ends when what it returned was awaited.
-        return invoke(circuit, function, args, kwargs, _returned_or_awaited)
+        return invoke(gate, function, args, kwargs, awaits=True)  # It may be a lambda around a coroutine function.
     if kind is Kind.COROUTINE:
-        return invoke_async(circuit, function, args, kwargs)
+        return invoke_async(gate, function, args, kwargs)
     steps = generator_function if kind is Kind.GENERATOR else async_generator_function
-    return steps(lambda args, kwargs: circuit, function)(*args, **kwargs)
+    return steps(lambda args, kwargs: gate, function)(*args, **kwargs)

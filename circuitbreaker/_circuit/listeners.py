@@ -1,7 +1,7 @@
-"""Who hears what a breaker tells.
+"""A breaker's listeners, and when each event reaches them.
 
-A call is told of at once, by the thread that made it. Transitions, and calls made in the middle of a change, are queued
-and told of when the change is made: in their order, each exactly once, by one thread at a time (E5).
+The events of a call reach them at once, in the thread that made the call. Transitions, and calls made in the middle of
+a step, are queued and published when the step is done: in order, each exactly once, one thread at a time (E5).
 """
 
 from __future__ import annotations
@@ -14,28 +14,28 @@ from .._callables import plain_callable
 from ..events import Event, EventName
 from .user_code import UserCode
 
-__all__ = ["Listener", "Listeners", "check_event"]
+__all__ = ["Listener", "Listeners", "check_event", "check_listener"]
 
 Listener = Callable[[Any], object]
 _ByEvent = dict[str, tuple[tuple[object, Listener], ...]]
-_NOBODY: _ByEvent = {}
-"""What breakers without listeners share. None is changed in place."""
+_NONE: _ByEvent = {}
+"""What breakers without listeners share. It is never changed in place."""
 
 
 class Listeners:
-    """The listeners of one breaker. `add`, `remove` and `queue` are called inside a change."""
+    """The listeners of one breaker. `add`, `remove` and `queue` are called inside a step."""
 
-    __slots__ = ("by_event", "_user_code", "_notifying", "_turn", "queued")
+    __slots__ = ("_notifying", "_publisher", "_user_code", "by_event", "queued")
 
     def __init__(self, user_code: UserCode) -> None:
         self._user_code = user_code
-        self.by_event: _ByEvent = _NOBODY
+        self.by_event: _ByEvent = _NONE  # has no event that nobody listens to
         self.queued: list[tuple[EventName, Event]] = []
-        self._turn: dict[str, object] = {}  # who publishes, if anybody does
+        self._publisher: dict[str, object] = {}  # the turn that publishes, while one does
         self._notifying: list[int] = []  # the threads that are in a listener
 
     def add(self, event: EventName, listener: Listener, token: object) -> None:
-        """Let `listener` hear of `event` until `remove(token)`."""
+        """Notify `listener` of `event` until `remove(token)`."""
         self.by_event = {**self.by_event, event: (*self.by_event.get(event, ()), (token, listener))}
 
     def remove(self, token: object) -> None:
@@ -43,43 +43,39 @@ class Listeners:
         kept = {event: tuple(each for each in old if each[0] is not token) for event, old in self.by_event.items()}
         self.by_event = {event: entries for event, entries in kept.items() if entries}
 
-    def hears(self, event: EventName) -> bool:
-        """Whether anybody listens to `event`."""
-        return bool(self.by_event.get(event))
-
     @property
-    def time_calls(self) -> bool:
-        """Whether anybody wants to know how long calls take."""
-        return self.hears("success") or self.hears("failure") or self.hears("ignored")
+    def need_durations(self) -> bool:
+        """Whether a listener needs to know how long calls take."""
+        return not self.by_event.keys().isdisjoint(("success", "failure", "ignored"))
 
     def notify(self, event: EventName, value: Event) -> None:
-        """Tell of a call, now. A call made by a listener is not told of, or it might go on for ever."""
+        """Notify of a call, now. A call made by a listener is no event, or that might go on for ever."""
         if get_ident() not in self._notifying:
             self._notify(event, value)
 
     def queue(self, event: EventName, value: Event) -> None:
-        """Have something told by the next `publish`."""
+        """Leave an event to the next `publish`."""
         self.queued.append((event, value))
 
     def publish(self) -> None:
-        """Tell of what is queued, unless a thread is at it; that one then tells of this too."""
+        """Publish what is queued, unless another thread is publishing; that one then publishes this too."""
         while self.queued and self._publish():
             pass
 
     def _publish(self) -> bool:
-        """Tell of what is queued, if it is this thread's turn, and whether it was.
+        """Publish what is queued if this thread gets the turn; return whether it did.
 
-        A lock that is only tried might stay locked after an interrupt; whoever takes this turn can tell it as its own.
+        A lock that is tried might stay locked after an interrupt; a turn knows whose it is.
         """
-        turn, me = self._turn, object()
+        publisher, me = self._publisher, object()
         try:
-            if turn.setdefault("taken", me) is not me:
+            if publisher.setdefault("taken", me) is not me:
                 return False
             self._publish_all()
             return True
         finally:
-            if "taken" in turn and turn["taken"] is me:  # Nothing is called here, so nothing can interrupt.
-                del turn["taken"]
+            if "taken" in publisher and publisher["taken"] is me:  # Nothing is called here, so nothing can interrupt.
+                del publisher["taken"]
 
     def _publish_all(self) -> None:
         # On its own: since Python 3.12 an interrupt at the end of a loop within `try` may pass its `finally` by.
@@ -88,17 +84,17 @@ class Listeners:
 
     def _notify(self, event: EventName, value: Event) -> None:
         me = get_ident()
-        telling = self._notifying  # a child that a listener forks has another
+        notifying = self._notifying  # a child that a listener forks has another
         try:
-            telling.append(me)
+            notifying.append(me)
             for _, listener in self.by_event.get(event, ()):
                 self._user_code(f"{event} listener", None, listener, value)
         finally:
-            telling.remove(me)
+            notifying.remove(me)
 
     def renew(self) -> None:  # pragma: no cover - runs in forked children, where nothing collects
-        """In a forked child: the parent tells of what is queued; whoever held the lock is not here (E9)."""
-        self._turn = {}
+        """In a forked child: the parent publishes what is queued, and whoever was publishing is not here (E9)."""
+        self._publisher = {}
         self.queued = []
         self._notifying = []
 

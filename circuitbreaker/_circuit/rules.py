@@ -1,36 +1,48 @@
-"""What the engine asks of the user's configuration, with the user's own code guarded (E4)."""
+"""What the engine asks of one breaker's options, with the user's own code guarded (E4)."""
 
 from __future__ import annotations
 
 from .._engine.periods import HalfOpen, Open
 from .._engine.watches import SparseWatch
-from ..backoff import Opening, draw
+from .._values import seconds
+from ..backoff import Constant, Opening, Strategy
 from ..options import Settings
 from ..policies import begin
 from .user_code import UserCode
 
 __all__ = ["LocalRules"]
 
+_AFTER_AN_ERROR = 30.0
+"""Seconds that an open period lasts whose strategy raised, or gave no sensible number."""
+
 
 class LocalRules:
-    """The rules of one circuit: `engine.Rules`, by the settings of its breaker."""
+    """The rules of one circuit by the settings of its breaker: an `engine.Rules`."""
 
-    __slots__ = ("_user_code", "_settings", "successes_to_close")
+    __slots__ = ("_settings", "_user_code")
 
     def __init__(self, settings: Settings, user_code: UserCode) -> None:
         self._settings = settings
         self._user_code = user_code
-        self.successes_to_close: int = settings.success_threshold
 
     def watch(self) -> SparseWatch:
         """A watch for a new closed period."""
         return begin(self._settings.trip, self._user_code)
 
-    def open_for(self, opening: int, error: BaseException | None) -> float:
-        """The seconds that the `opening`th open period since the circuit was closed lasts."""
-        return draw(self._settings.reset_timeout, Opening(opening, error, self._settings.clock.time()), self._user_code)
+    def open_for(self, round_: int, error: BaseException | None) -> float:
+        """Seconds that the open period of this round lasts."""
+        strategy = self._settings.reset_timeout
+        if isinstance(strategy, Constant):
+            return strategy.seconds
+        opening = Opening(round_, error, self._settings.clock.time())
+        return self._user_code("reset_timeout strategy", _AFTER_AN_ERROR, _ask, strategy, opening)
 
     def half_open(self, opened: Open, now: float) -> HalfOpen | None:
         """The half-open period that follows `opened`."""
-        timeout = self._settings.half_open_timeout
-        return HalfOpen(opened, self._settings.half_open_max_attempts, opened.length if timeout is None else timeout)
+        settings = self._settings
+        timeout = opened.length if settings.half_open_timeout is None else settings.half_open_timeout
+        return HalfOpen(opened, settings.half_open_max_attempts, timeout, settings.success_threshold)
+
+
+def _ask(strategy: Strategy, opening: Opening) -> float:
+    return seconds("reset_timeout", strategy(opening))

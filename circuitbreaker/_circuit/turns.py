@@ -1,8 +1,8 @@
-"""One change at a time: across threads by a lock, and within a thread by waiting one's turn.
+"""One change at a time: across threads by a lock, and within a thread by run to completion.
 
-A thread may come back while it is in the middle of a change: by a signal handler, by the finalizer of a generator that
-the garbage collector found, or because the user's own policy or strategy uses the breaker. What it brings then is done
-when the change under way is.
+Run to completion is the rule of statecharts: what comes up in the middle of a step is done after that step. A thread
+may come back while it is in the middle of one: by a signal handler, by the finalizer of a generator that the garbage
+collector found, or because the user's own policy or strategy uses the breaker.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 
 class Turns:
-    """Runs steps one at a time; what is left to be run is in `later`."""
+    """Runs steps one at a time. Steps that had to be put off are in `later`."""
 
     __slots__ = ("_lock", "_owner", "later")
 
@@ -32,27 +32,11 @@ class Turns:
         """Whether this thread is in the middle of a step."""
         return self._owner == get_ident()
 
-    def leave(self, step: Callable[..., Any], *args: Any) -> None:
-        """Leave `step(*args)` to whoever comes next. Takes no lock: a finalizer may come here at any moment."""
-        self.later.append(partial(step, *args))
-
-    def run(self, step: Callable[..., Any], *args: Any) -> None:
-        """Run `step(*args)`, then what came meanwhile; or leave it, if this thread is inside a step."""
-        if self.inside:
-            self.leave(step, *args)
-        else:
-            self._take_turn(step, *args)
-
-    def run_now(self, step: Callable[..., T], *args: Any) -> T:
-        """As `run`, but at once also inside: for steps that change nothing of what others change."""
-        return step(*args) if self.inside else self._take_turn(step, *args)
-
-    def catch_up(self) -> None:
-        """Run what was left, unless this thread is inside a step, after which that is done."""
-        if self.later and not self.inside:
-            self._take_turn(self._run_later)
-
-    def _take_turn(self, step: Callable[..., T], *args: Any) -> T:
+    def run(self, step: Callable[..., Any], *args: Any) -> Any:
+        """Return what `step(*args)` returns, and run what was put off meanwhile; or put it off, inside a step."""
+        if self._owner == get_ident():
+            self.put_off(step, *args)
+            return None
         try:
             with self._lock:
                 self._owner = get_ident()
@@ -64,11 +48,25 @@ class Turns:
             if self.later:
                 self.catch_up()
 
+    def run_now(self, step: Callable[..., T], *args: Any) -> T:
+        """As `run`, but at once even inside a step: for steps that change nothing that other steps change."""
+        result: T = step(*args) if self.inside else self.run(step, *args)
+        return result
+
+    def put_off(self, step: Callable[..., Any], *args: Any) -> None:
+        """Put off `step(*args)` to the next turn. Takes no lock: a finalizer may come here at any moment."""
+        self.later.append(partial(step, *args))
+
+    def catch_up(self) -> None:
+        """Run what was put off, unless this thread is inside a step, after which that is done."""
+        if self.later and not self.inside:
+            self.run(self._run_later)
+
     def _run_later(self) -> None:
         while self.later:
             self.later.pop(0)()
 
     def renew(self) -> None:  # pragma: no cover - runs in forked children, where nothing collects
-        """In a forked child: nobody here holds the lock, whatever the parent's threads were doing (E9)."""
+        """In a forked child: no thread here holds the lock, whatever the parent's threads were doing (E9)."""
         self._lock = RLock()
         self._owner = 0

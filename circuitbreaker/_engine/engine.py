@@ -1,11 +1,11 @@
-"""THE transition engine: which calls may go, and what their ends do to the circuit.
+"""The transition engine: which calls are admitted, and what their ends do to the circuit.
 
     CLOSED ── the policy says so ──> OPEN ── a call comes after `until` ──> HALF_OPEN ── enough successes ──> CLOSED
                                       ^                                        │
                                       └──────────── a trial fails ─────────────┘
 
 Time comes in as an argument and transitions go out as values. Nothing here locks, waits, logs or reads a clock. The
-caller holds one lock around every method, but for those that say that they need none.
+caller holds one lock around every method, except for those that say they need none.
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ import math
 from itertools import count
 from typing import NamedTuple, Protocol
 
-from .._values import format_seconds
+from .._values import counted, format_seconds
 from ..events import CircuitState, Hold, LastFailure
-from .periods import NOT_YET, Admission, Closed, HalfOpen, Open, Period, Trial
+from .periods import NOT_YET, Admission, Closed, HalfOpen, Open, Period, Trial, total
+from .snapshot import ClosedSnapshot, EngineSnapshot, HalfOpenSnapshot, OpenSnapshot
 from .watches import Outcome, SparseWatch
 
 __all__ = ["Engine", "Refusal", "Rules", "Transition"]
@@ -32,7 +33,7 @@ class Transition(NamedTuple):
     retry_after: float
     last_failure: LastFailure | None
     origin: str = ""
-    """Which process decided it, if that was another one."""
+    """The process that decided it, if that was another one."""
 
 
 Refusal = tuple[Period, float, Hold | None]
@@ -40,16 +41,17 @@ Refusal = tuple[Period, float, Hold | None]
 
 
 class Rules(Protocol):
-    """What the engine asks of the user's configuration."""
-
-    successes_to_close: int
+    """What the engine asks of the configuration."""
 
     def watch(self) -> SparseWatch:
         """A watch for a new closed period."""
         ...
 
-    def open_for(self, opening: int, error: BaseException | None) -> float:
-        """The seconds that the `opening`th open period since the circuit was closed lasts; `error` caused it."""
+    def open_for(self, round_: int, error: BaseException | None) -> float:
+        """Seconds that the open period of this round lasts, 1 being the first since the circuit was closed.
+
+        `error` is what the call raised that opened it.
+        """
         ...
 
     def half_open(self, opened: Open, now: float) -> HalfOpen | None:
@@ -80,7 +82,7 @@ class Engine:
         self._rules = rules
         self._timed = False
         self.period: Period = Closed(rules.watch())
-        self.bypass: Closed | None = None  # what a call joins that runs only because of a hold, and that nobody judges
+        self.bypass: Closed | None = None  # what calls join that only a hold admits; the policy never sees them
         self.hold: Hold | None = None
         self.rejections: count[int] = count(1)  # the number of the next one
         self.shadow_rejections: int = 0
@@ -89,40 +91,39 @@ class Engine:
         self.last_failure: LastFailure | None = None
         self._successes = 0  # those of periods that ended, and of trials
         self._last_success = NOT_YET
-        self._failure_streak = 0  # as far as it goes back beyond the closed period
+        self._failure_streak = 0  # of the last closed period and the trials since, while the circuit is not closed
 
-    # Which calls may go
+    # Which calls are admitted
 
-    @property
-    def joinable(self) -> Closed | None:
-        """The period that a call may join just so. Needs no lock: joining changes nothing."""
-        period, hold = self.period, self.hold
-        if hold is Hold.FORCED_CLOSED:
-            return period if isinstance(period, Closed) else self.bypass
-        return period if isinstance(period, Closed) and hold is not Hold.FORCED_OPEN else None
+    def decide(self, now: float) -> Closed | Refusal | None:
+        """The period that a call joins at `now`, or why it is refused; `None` if only `admit` can say, under the lock.
 
-    def refusal(self, now: float) -> Refusal | None:
-        """Why a call at `now` is refused for certain, if so. Needs no lock: an open period does not change."""
+        Needs no lock: joining changes nothing, and an open period does not change while it lasts.
+        """
         hold, period = self.hold, self.period  # in this order: see reset()
-        if type(period) is Open and now < period.until and (hold is None or hold is Hold.SHADOW):
-            return period, period.until - now, hold
-        return (period, math.inf, hold) if hold is Hold.FORCED_OPEN else None
+        if type(period) is Open and (hold is None or hold is Hold.SHADOW):
+            return (period, period.until - now, hold) if now < period.until else None
+        if hold is Hold.FORCED_OPEN:
+            return period, math.inf, hold
+        if isinstance(period, Closed):
+            return period
+        return self.bypass if hold is Hold.FORCED_CLOSED else None
 
     def admit(self, now: float) -> tuple[Admission | Refusal, Transition | None]:
         """What one call settles with, or why it is refused; and the transition, if this made one."""
-        admitted = self.joinable or self.refusal(now)
-        if admitted is not None:
-            return admitted, None
+        decided = self.decide(now)
+        if decided is not None:
+            return decided, None
         change = self._half_open(self.period, now) if isinstance(self.period, Open) else None
         trial = self.period.admit(now) if isinstance(self.period, HalfOpen) else None
         return trial or (self.period, self.wait(now), self.hold), change
 
     def count_shadow_rejection(self) -> None:
-        """In shadow, a call ran that would otherwise have been refused."""
+        """Count a call that ran in shadow and would otherwise have been refused."""
         self.shadow_rejections += 1
 
     def wait(self, now: float) -> float:
-        """Seconds until a call may be admitted: 0 for now, `inf` if nobody can tell."""
+        """Seconds until a call may be admitted: 0 for now, `inf` if that is unknown."""
         if self.hold is Hold.FORCED_OPEN:
             return math.inf
         if isinstance(self.period, HalfOpen):
@@ -132,7 +133,7 @@ class Engine:
     # How calls end
 
     def observe(self, period: Closed, number: int, now: float, duration: float) -> Transition | None:
-        """Take in a success that took `number` in `period` and that the policy wants to see, or that came late."""
+        """Take a success with this number in `period` that the policy wants to see, or that came late."""
         if number > period.final:
             self._count_success(now)
         if period is not self.period:
@@ -141,20 +142,19 @@ class Engine:
         return self._open(now, reason, None) if reason else None
 
     def succeed(self, trial: Trial, now: float) -> Transition | None:
-        """A trial ended in success."""
+        """End a trial in success."""
         self._count_success(now)
         if not self._counts(trial):
             return None
-        trial.period.succeed(trial)
+        period = trial.period
+        period.succeed(trial)
         self._failure_streak = 0
-        if trial.period.successes < self._rules.successes_to_close:
-            return None
-        return self._close(now, f"{_number(trial.period.successes, 'trial')} succeeded", self.hold)
+        return self._close(now, f"{counted(period.successes, 'trial')} succeeded", self.hold) if period.enough else None
 
     def fail(
         self, admission: Admission, now: float, duration: float, failure: LastFailure, error: BaseException | None
     ) -> Transition | None:
-        """A call ended in failure."""
+        """End a call in failure."""
         self.failures += 1
         self.last_failure = failure
         if isinstance(admission, Trial):
@@ -173,14 +173,14 @@ class Engine:
         return self._open(now, f"a trial failed: {failure}", error)
 
     def release(self, admission: Admission) -> None:
-        """A call ended without a verdict."""
+        """End a call without a verdict."""
         self.ignored += 1
         if isinstance(admission, Trial):
             admission.period.release(admission)
 
     def _counts(self, trial: Trial) -> bool:
-        """Whether the trial's verdict changes the circuit: its period lasts and nobody forces the circuit (M2)."""
-        if self._forced:
+        """Whether the trial's verdict changes the circuit: its period lasts and no hold forces the circuit (M2)."""
+        if _forces(self.hold):
             trial.period.release(trial)
             return False
         return trial.period is self.period
@@ -192,56 +192,52 @@ class Engine:
     # Control
 
     def open(self, now: float) -> Transition | None:
-        """Open as a trip would; nothing if it is open."""
+        """Open as a trip would; do nothing if it is open."""
         return None if isinstance(self.period, Open) else self._open(now, "open() was called", None)
 
     def reset(self, now: float) -> Transition | None:
         """Close, and forget counts, holds and growth."""
-        # First the period, then the hold: a call that sees no hold any more shall see the closed period.
+        # First the period, then the hold: a call that no longer sees the hold must see the closed period.
         change = self._close(now, "reset() was called", None)
         self._set_hold(None)
         return change if change.old is not CircuitState.CLOSED else None
 
-    def force(self, hold: Hold) -> None:
+    def force(self, hold: Hold, now: float) -> None:
         """Hold the circuit until `reset()` (M2). The state stays; a forced closed period begins anew, unwatched."""
-        was_forced = self._forced
+        was_forced = _forces(self.hold)
         self._set_hold(hold)
-        if isinstance(self.period, Closed) and (was_forced or self._forced):
-            self._close(0.0, hold.value, hold)  # No transition: nobody is told.
+        if isinstance(self.period, Closed) and (was_forced or _forces(hold)):
+            self._close(now, hold.value, hold)  # The state stays, so there is no transition to publish.
 
     def _set_hold(self, hold: Hold | None) -> None:
-        old, beside = self.bypass, None if hold is None or hold is Hold.FORCED_OPEN else Closed(SparseWatch())
+        old, bypass = self.bypass, _bypass_under(hold)
         if old is not None:
             self._successes, self._last_success, _ = self._end(old)
         # Nothing is called from here on, so no interrupt comes between.
-        self.bypass = beside or old  # While a hold can be seen that needs one, there is one.
+        self.bypass = bypass or old  # While a hold can be seen that needs one, there is one.
         self.hold = hold
-        self.bypass = beside
+        self.bypass = bypass
 
     def time_calls(self, timed: bool) -> None:
-        """Whether calls must ask for admission even when closed, because somebody wants to know how long they take."""
+        """Have calls ask for permits even when closed, because a listener needs to know how long they take."""
         self._timed = timed
         self.refresh()
 
     def refresh(self) -> None:
-        """Ask of calls what the policy's watch asks for now."""
+        """Copy the watch's thresholds to the period."""
         if isinstance(self.period, Closed):
             self.period.refresh()
-            self.period.needs_permit = self._closed_asks(self.hold) or self.period.slower_than < math.inf
+            self.period.needs_permit = self._needs_permits(self.hold) or self.period.slower_than < math.inf
 
-    def _closed_asks(self, hold: Hold | None) -> bool:
+    def _needs_permits(self, hold: Hold | None) -> bool:
         return self._timed or hold is Hold.FORCED_OPEN
-
-    @property
-    def _forced(self) -> bool:
-        return _forces(self.hold)
 
     # Transitions
 
     def _open(self, now: float, reason: str, error: BaseException | None) -> Transition:
-        before = self.period.opened.round if isinstance(self.period, HalfOpen) else 0
-        length = self._rules.open_for(before + 1, error)
-        return self._move(Open(now, length, reason, self.last_failure, before + 1), now, reason)
+        round_ = 1 + (self.period.opened.round if isinstance(self.period, HalfOpen) else 0)
+        length = self._rules.open_for(round_, error)
+        return self._move(Open(now, length, reason, self.last_failure, round_), now, reason)
 
     def _half_open(self, opened: Open, now: float) -> Transition | None:
         period = self._rules.half_open(opened, now)
@@ -255,7 +251,7 @@ class Engine:
     def follow(
         self, period: Period, hold: Hold | None, now: float, reason: str, failure: LastFailure | None, origin: str
     ) -> Transition | None:
-        """Begin `period`, which was decided elsewhere; no transition if the state stays what it is."""
+        """Begin `period`, which another process decided. Return no transition if the state stays what it is."""
         change = self._move(period, now, reason)
         if isinstance(period, Closed):
             self._failure_streak = 0
@@ -266,12 +262,12 @@ class Engine:
         return None if change.old is change.new else change._replace(last_failure=failure, origin=origin)
 
     def trip(self, period: Closed, now: float, reason: str) -> Transition | None:
-        """Open, for the policy says so by what it learned elsewhere; nothing if `period` is over."""
+        """Open because the policy says so by what other processes saw; do nothing if `period` is over."""
         return self._open(now, reason, None) if period is self.period else None
 
     def new_closed(self, hold: Hold | None) -> Closed:
-        """A closed period for `follow`, under `hold`."""
-        return Closed(SparseWatch() if _forces(hold) else self._rules.watch(), self._closed_asks(hold))
+        """A closed period under `hold`."""
+        return Closed(SparseWatch() if _forces(hold) else self._rules.watch(), self._needs_permits(hold))
 
     def _move(self, period: Period, now: float, reason: str) -> Transition:
         """Begin `period`. The one place where the state changes."""
@@ -286,11 +282,10 @@ class Engine:
         return Transition(old.state, period.state, reason, now, retry_after, self.last_failure)
 
     def _end(self, period: Closed) -> tuple[int, float, int]:
-        """End `period`; return all successes with it, the last of them, and the failures in a row at its end."""
+        """End `period`. Return all successes with its own, the last of them, and the failures in a row at its end."""
         try:
-            period.end()
-            last = max(self._last_success, period.last_success)
-            return self._successes + period.successes, last, period.streak
+            successes, streak = period.end()
+            return self._successes + successes, max(self._last_success, period.last_success), streak
         except BaseException:  # an interrupt: the period goes on
             period.resume()
             raise
@@ -308,11 +303,6 @@ class Engine:
         last = max([self._last_success, *(period.last_success for period in self._living())])
         return last if last > NOT_YET else None
 
-    def renew(self) -> None:  # pragma: no cover - runs in forked children, where nothing collects
-        """In a forked child: a thread that is not here may have been at the end of a period, which goes on (E9)."""
-        for period in self._living():
-            period.resume()
-
     def _living(self) -> list[Closed]:
         return [period for period in (self.period, self.bypass) if isinstance(period, Closed)]
 
@@ -322,8 +312,8 @@ class Engine:
         return self.period.streak if isinstance(self.period, Closed) else self._failure_streak
 
     def next_attempt(self, now: float) -> float | None:
-        """When the next trial may go; `None` if calls are admitted now or nobody can tell."""
-        if self._forced:
+        """When the next trial may be admitted; `None` if calls are admitted now or that is unknown."""
+        if _forces(self.hold):
             return None
         if isinstance(self.period, Open):
             return self.period.until
@@ -335,10 +325,62 @@ class Engine:
         """Successful trials of the present half-open period."""
         return self.period.successes if isinstance(self.period, HalfOpen) else 0
 
+    # Snapshots
+
+    def snapshot(self, now: float) -> EngineSnapshot:
+        """All that this engine knows at `now`, as plain values."""
+        last_success = self.last_success_at
+        return EngineSnapshot(
+            self.period.snapshot(now),
+            self.hold,
+            self.failure_streak,
+            self.successes,
+            self.failures,
+            self.ignored,
+            total(self.rejections),
+            self.shadow_rejections,
+            None if last_success is None else now - last_success,
+            self.last_failure,
+        )
+
+    def restore(self, snapshot: EngineSnapshot, now: float) -> None:
+        """Go on at `now` from `snapshot`, by this engine's own rules, which say all that follows from it.
+
+        Calls in flight belong to periods that have ended. Nothing is published. The user's own policies begin anew.
+        """
+        self._move(self._restored(snapshot.period, snapshot.hold, now), now, "restored")
+        self._set_hold(snapshot.hold)
+        self._failure_streak = snapshot.failure_streak
+        self._successes = snapshot.successes - sum(period.successes for period in self._living())
+        self._last_success = NOT_YET if snapshot.last_success is None else now - snapshot.last_success
+        self.failures, self.ignored = snapshot.failures, snapshot.ignored
+        self.rejections, self.shadow_rejections = count(snapshot.rejections + 1), snapshot.shadow_rejections
+        self.last_failure = snapshot.last_failure
+
+    def _restored(
+        self, period: ClosedSnapshot | OpenSnapshot | HalfOpenSnapshot, hold: Hold | None, now: float
+    ) -> Period:
+        if isinstance(period, ClosedSnapshot):
+            closed = self.new_closed(hold)
+            closed.restore(period, now)
+            return closed
+        if isinstance(period, OpenSnapshot):
+            return Open.restored(period, now)
+        opened = Open.restored(period.opened, now)
+        half_open = self._rules.half_open(opened, now)
+        if half_open is not None:
+            half_open.restore(period, now)
+        return half_open or opened
+
+    def renew(self) -> None:  # pragma: no cover - runs in forked children, where nothing collects
+        """In a forked child: a thread that does not exist here may have been ending a period, which goes on (E9)."""
+        for period in self._living():
+            period.resume()
+
 
 def _forces(hold: Hold | None) -> bool:
     return hold is Hold.FORCED_OPEN or hold is Hold.FORCED_CLOSED
 
 
-def _number(many: int, what: str) -> str:
-    return f"{many} {what}{'' if many == 1 else 's'}"
+def _bypass_under(hold: Hold | None) -> Closed | None:
+    return None if hold is None or hold is Hold.FORCED_OPEN else Closed(SparseWatch())

@@ -1,6 +1,6 @@
 """The three kinds of period that a circuit goes through. Each holds what matters in it, and nothing else.
 
-A closed period is the permit of all its calls: each settles with the period that it began in, so a late result lands
+A closed period is the permit of all its calls: each settles with the period in which it began, so a late result lands
 on a period that has ended (E1). A half-open period hands out trials, each a lease with a deadline (H4).
 """
 
@@ -12,18 +12,19 @@ from itertools import count
 from typing import ClassVar
 
 from ..events import CircuitState, LastFailure
+from .snapshot import ClosedSnapshot, HalfOpenSnapshot, OpenSnapshot
 from .watches import NEVER, Outcome, SparseWatch
 
 __all__ = ["NOT_YET", "Admission", "Closed", "HalfOpen", "Open", "Period", "Trial", "opened_by", "total"]
 
 
 NOT_YET = -math.inf
-"""A moment before all others."""
+"""A time before all others."""
 
 
 def total(tally: count[int]) -> int:
     """How many numbers were taken from `tally`, a `count(1)`. Taking one by `next()` is one atomic step in C."""
-    return int(repr(tally)[6:-1]) - 1  # The next number shows in the repr only; `next()` would use it up.
+    return int(repr(tally)[6:-1]) - 1  # Only the repr shows the next number; `next()` would use it up.
 
 
 class Closed:
@@ -38,15 +39,15 @@ class Closed:
     __slots__ = (
         "_streak",
         "_streak_end",
-        "needs_permit",
         "blocks",
-        "next_number",
         "failures",
         "final",
         "last_success",
+        "needs_permit",
+        "next_number",
+        "next_time",
         "slower_than",
         "tally",
-        "next_time",
         "watch",
     )
     state: ClassVar[CircuitState] = CircuitState.CLOSED
@@ -56,7 +57,7 @@ class Closed:
         self.tally: count[int] = count(1)
         self.blocks: list[None] = []  # one for each `with` block in it that is not noted by its place
         self.failures: int = 0
-        self._streak = 0  # consecutive failures, up to the one with the number `_streak_end`
+        self._streak = 0  # consecutive failures, up to the call with the number `_streak_end`
         self._streak_end = 0
         self.last_success: float = NOT_YET
         self.final: int = NEVER  # the last number that counts in this period
@@ -66,7 +67,7 @@ class Closed:
         self.needs_permit: bool = needs_permit or watch.slower_than < math.inf
 
     def fail(self, now: float, duration: float) -> str | None:
-        """Take one failure in; return why to open, if so."""
+        """Count one failure. Return why the circuit should open, or `None`."""
         self.failures += 1
         try:
             number = next(self.tally)
@@ -78,26 +79,24 @@ class Closed:
         return self.see(Outcome(number, now, True, self._streak, duration))
 
     def see(self, outcome: Outcome) -> str | None:
-        """Show `outcome` to the policy; return why to open, if so."""
+        """Show `outcome` to the policy. Return why the circuit should open, or `None`."""
         reason = self.watch.see(outcome)
         self.next_number, self.next_time = self.watch.next_number, self.watch.next_time
         return reason
 
     def refresh(self) -> None:
-        """Take over what the watch wants to see, which has changed; not when the period has ended."""
+        """Copy the watch's thresholds, which have changed. Does nothing if the period has ended."""
         if self.final == NEVER:
-            self.next_number, self.next_time, self.slower_than = (
-                self.watch.next_number,
-                self.watch.next_time,
-                self.watch.slower_than,
-            )
+            self.next_number, self.next_time = self.watch.next_number, self.watch.next_time
+            self.slower_than = self.watch.slower_than
 
-    def end(self) -> None:
-        """Let no further outcome count here."""
+    def end(self) -> tuple[int, int]:
+        """Let no further outcome count. Return the successes that did, and the consecutive failures at the end."""
         self.next_number = (
-            0  # first, so that a success either took its number before the next line or comes to the engine
+            0  # first, so that a success either took its number before the next line or goes to the engine
         )
-        self.final = total(self.tally)
+        self.final = final = total(self.tally)
+        return final - self.failures, self._streak if self._streak_end == final else 0
 
     def resume(self) -> None:
         """Undo `end`."""
@@ -105,14 +104,31 @@ class Closed:
         self.refresh()
 
     @property
+    def calls(self) -> int:
+        """Calls that count in this period."""
+        return min(self.final, total(self.tally))
+
+    @property
     def successes(self) -> int:
         """Successes that count in this period."""
-        return min(self.final, total(self.tally)) - self.failures
+        return self.calls - self.failures
 
     @property
     def streak(self) -> int:
         """Consecutive failures up to now."""
-        return self._streak if self._streak_end == min(self.final, total(self.tally)) else 0
+        return self._streak if self._streak_end == self.calls else 0
+
+    def snapshot(self, now: float) -> ClosedSnapshot:
+        """The period as it is at `now`."""
+        calls = self.calls
+        return ClosedSnapshot(calls, self.failures, self.streak, self.watch.snapshot(calls, now))
+
+    def restore(self, snapshot: ClosedSnapshot, now: float) -> None:
+        """Go on from `snapshot`, in a period that no call has joined yet."""
+        self.tally, self.failures = count(snapshot.calls + 1), snapshot.failures
+        self._streak, self._streak_end = snapshot.streak, snapshot.calls
+        self.watch.restore(snapshot.watch, snapshot.calls, now)
+        self.refresh()
 
 
 class Open:
@@ -122,20 +138,28 @@ class Open:
     state: ClassVar[CircuitState] = CircuitState.OPEN
     needs_permit: ClassVar[bool] = True
 
-    def __init__(
-        self, since: float, length: float, reason: str, last_failure: LastFailure | None, opening: int
-    ) -> None:
+    def __init__(self, since: float, length: float, reason: str, last_failure: LastFailure | None, round_: int) -> None:
         self.since: float = since
         self.length: float = length
         self.until: float = since + length
-        self.moment: datetime | None = None  # `since` as a date, once it was shown: a refusal shall not pay for it
+        self.moment: datetime | None = None  # `since` as a date, once it was shown: a refusal must not pay for it
         self.reason: str = reason
         self.last_failure: LastFailure | None = last_failure
-        self.round: int = opening
+        self.round: int = round_
+
+    def snapshot(self, now: float) -> OpenSnapshot:
+        """The period as it is at `now`."""
+        return OpenSnapshot(self.length, self.until - now, self.reason, self.round, self.last_failure)
+
+    @staticmethod
+    def restored(snapshot: OpenSnapshot, now: float) -> Open:
+        """A period that goes on from `snapshot`."""
+        since = now + snapshot.left - snapshot.length
+        return Open(since, snapshot.length, snapshot.reason, snapshot.last_failure, snapshot.round)
 
 
 class Trial:
-    """One call that was let through a half-open circuit: a lease on one of its attempts."""
+    """One call admitted by a half-open circuit: a lease on one of its attempts."""
 
     __slots__ = ("deadline", "period")
 
@@ -145,35 +169,47 @@ class Trial:
 
 
 class HalfOpen:
-    """One half-open period: the trials that are out, and how the others ended."""
+    """One half-open period: the trials that are out, and how the others ended.
 
-    __slots__ = ("_attempts", "_timeout", "_trials", "finished", "opened", "successes")
+    Args:
+        opened: the open period before it.
+        attempts: trials that may be out or finished.
+        timeout: seconds that a trial keeps its attempt.
+        needed: successful trials that are enough to close the circuit.
+    """
+
+    __slots__ = ("_attempts", "_needed", "_timeout", "_trials", "finished", "opened", "successes")
     state: ClassVar[CircuitState] = CircuitState.HALF_OPEN
     needs_permit: ClassVar[bool] = True
 
-    def __init__(self, opened: Open, attempts: int, timeout: float) -> None:
+    def __init__(self, opened: Open, attempts: int, timeout: float, needed: int) -> None:
         self.opened: Open = opened
         self._attempts = attempts
         self._timeout = timeout
-        self._trials: dict[Trial, None] = {}  # out and holding an attempt, the oldest first
+        self._needed = needed
+        self._trials: dict[Trial, int] = {}  # out and holding an attempt (1) each, the oldest first
         self.finished: int = 0  # attempts used up by trials that ended
         self.successes: int = 0
 
     def admit(self, now: float) -> Trial | None:
         """A trial, if an attempt is free or can be taken from one that stayed out too long (H1, H4)."""
-        if self.wait(now) > 0:
-            return None
-        if not self._free():
-            del self._trials[self._oldest()]
-        trial = Trial(self, now + self._timeout)
-        self._trials[trial] = None
+        if not self._has_free_attempt():
+            oldest = self._oldest()
+            if now < oldest.deadline:
+                return None
+            del self._trials[oldest]
+        return self._lend(now + self._timeout)
+
+    def _lend(self, deadline: float) -> Trial:
+        trial = Trial(self, deadline)
+        self._trials[trial] = 1
         return trial
 
     def wait(self, now: float) -> float:
-        """Seconds until a trial can be admitted, if none returns before."""
-        return 0.0 if self._free() else max(0.0, self._oldest().deadline - now)
+        """Seconds until a trial can be admitted, if none ends before."""
+        return 0.0 if self._has_free_attempt() else max(0.0, self._oldest().deadline - now)
 
-    def _free(self) -> bool:
+    def _has_free_attempt(self) -> bool:
         # With no trial out there is none to wait for: then an attempt is free whatever was counted.
         return not self._trials or self.finished + len(self._trials) < self._attempts
 
@@ -181,22 +217,38 @@ class HalfOpen:
         return next(iter(self._trials))
 
     def succeed(self, trial: Trial) -> None:
-        """The trial's attempt is used up, unless it was handed on before; its success counts either way."""
-        self.finished += self._give_back(trial)
+        """Use up the trial's attempt, unless it went to another call before. Its success counts either way."""
+        self.finished += self._trials.pop(trial, 0)
         self.successes += 1
 
     def release(self, trial: Trial) -> None:
-        """The trial's attempt is free again (H3)."""
-        self._give_back(trial)
-
-    def _give_back(self, trial: Trial) -> bool:
-        held = trial in self._trials
+        """Free the trial's attempt (H3)."""
         self._trials.pop(trial, None)
-        return held
+
+    @property
+    def enough(self) -> bool:
+        """Whether enough trials have succeeded to close the circuit (H2)."""
+        return self.successes >= self._needed
+
+    @property
+    def trials(self) -> list[Trial]:
+        """The trials that hold an attempt, the oldest first."""
+        return list(self._trials)
 
     def end(self) -> None:
         """Forget the trials that are still out."""
         self._trials.clear()
+
+    def snapshot(self, now: float) -> HalfOpenSnapshot:
+        """The period as it is at `now`."""
+        left = tuple(trial.deadline - now for trial in self._trials)
+        return HalfOpenSnapshot(self.opened.snapshot(now), self.finished, self.successes, left)
+
+    def restore(self, snapshot: HalfOpenSnapshot, now: float) -> None:
+        """Go on from `snapshot`, in a period that has admitted no trial yet."""
+        self.finished, self.successes = snapshot.finished, snapshot.successes
+        for left in snapshot.trials:
+            self._lend(now + left)
 
 
 Admission = Closed | Trial

@@ -12,6 +12,8 @@ import sys
 from collections import deque
 from typing import NamedTuple
 
+from .snapshot import WatchSnapshot
+
 __all__ = ["NEVER", "LastCalls", "LastSeconds", "Outcome", "SparseWatch"]
 
 NEVER = sys.maxsize
@@ -39,19 +41,24 @@ class SparseWatch:
     took more than `slower_than` seconds. This one asks for none and never trips.
     """
 
-    __slots__ = ("next_number", "next_time", "slower_than")
-
-    def __init__(self) -> None:
-        self.next_number: int = NEVER
-        self.next_time: float = math.inf
-        self.slower_than: float = math.inf
+    __slots__ = ()  # A watch whose thresholds change has slots for them.
+    next_number: int = NEVER
+    next_time: float = math.inf
+    slower_than: float = math.inf
 
     def see(self, outcome: Outcome) -> str | None:
         """Take `outcome` in. Return why the circuit should open now, or `None`."""
         return None
 
     def count_unseen(self, number: int, at: float) -> None:
-        """The calls up to `number` ended, the last of them at `at`, and none of those that were not shown is a hit."""
+        """Count the calls up to `number`, the last of which ended at `at`: of those not seen, none is a hit."""
+
+    def snapshot(self, number: int, now: float) -> WatchSnapshot:
+        """What this watch has seen that still counts, `number` calls having ended by `now`."""
+        return ()
+
+    def restore(self, snapshot: WatchSnapshot, number: int, now: float) -> None:
+        """Go on from `snapshot`, in a watch that has seen nothing, as if `number` calls had ended by `now`."""
 
 
 class LastCalls:
@@ -83,6 +90,17 @@ class LastCalls:
         """Count the calls up to `number`."""
         self._latest = max(self._latest, number)
 
+    def snapshot(self, number: int, now: float) -> WatchSnapshot:
+        """How many calls ago each hit in the window was."""
+        return tuple(number - hit for hit in self._hits if number - hit < self._size)
+
+    def restore(self, snapshot: WatchSnapshot, number: int, now: float) -> None:
+        """Go on from `snapshot`."""
+        self._latest = number
+        self._hits.extend(number - ago for ago in snapshot)
+        if number >= self.next_number:
+            self.next_number = NEVER
+
 
 class LastSeconds:
     """Hits among the calls of the last `span` seconds.
@@ -112,16 +130,37 @@ class LastSeconds:
         if hit:
             self._slots[-1].hits += 1
             self._hits += 1
+        self._aim()
+        return self._hits, self._latest - self._slots[0].before
+
+    def _aim(self) -> None:
+        """Work out which success to see next."""
         oldest, newest = self._slots[0], self._slots[-1]
         completing = oldest.before + self._minimum
         self.next_number = completing if completing > self._latest else NEVER
         # Old successes that leave can tip the balance too, so a success is seen when a slot ends or leaves.
         self.next_time = min(newest.start + self._grain, oldest.start + self._span)
-        return self._hits, self._latest - oldest.before
 
     def count_unseen(self, number: int, at: float) -> None:
         """Count the calls up to `number` as of `at`."""
         self._count(number, at, self._latest)
+
+    def snapshot(self, number: int, now: float) -> WatchSnapshot:
+        """Each slot in the window: its age, how many calls ago it began, and its hits."""
+        return tuple(
+            (now - slot.start, number - slot.before, slot.hits)
+            for slot in self._slots
+            if slot.start >= now - self._span
+        )
+
+    def restore(self, snapshot: WatchSnapshot, number: int, now: float) -> None:
+        """Go on from `snapshot`."""
+        self._latest = number
+        for age, calls, hits in snapshot:
+            self._slots.append(_Slot(now - age, number - calls, hits))
+            self._hits += hits
+        if self._slots:
+            self._aim()
 
     def _count(self, number: int, at: float, before: int) -> None:
         # Beside a large reading of the clock a tiny grain is nothing, but one moment has one slot all the same.
@@ -138,7 +177,7 @@ def _number(outcome: Outcome, hit: bool, due: int) -> int:
 class _Slot:
     __slots__ = ("before", "hits", "start")
 
-    def __init__(self, start: float, before: int) -> None:
+    def __init__(self, start: float, before: int, hits: int = 0) -> None:
         self.start = start
         self.before = before  # the calls that ended before this slot began
-        self.hits = 0
+        self.hits = hits

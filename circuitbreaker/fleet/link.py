@@ -418,7 +418,7 @@ class Link:
         if view.state == "open":
             return opened
         timeout = view.length if self._terms.lease is None else self._terms.lease
-        return LeasedHalfOpen(opened, self._terms.attempts, timeout, self)
+        return LeasedHalfOpen(opened, self._terms.attempts, timeout, self._terms.successes, self)
 
     def _learn(self, circuit: Circuit, view: View, report: Report, now: float) -> Transition | None:
         """Show the policy what others saw."""

@@ -22,22 +22,21 @@ __all__ = ["LeasedHalfOpen", "SharedRules"]
 class SharedRules:
     """The rules of one process's circuit, with the fleet in mind: `engine.Rules`."""
 
-    __slots__ = ("_link", "_rules", "successes_to_close")
+    __slots__ = ("_link", "_rules")
 
     def __init__(self, rules: LocalRules, link: Link) -> None:
         self._rules = rules
         self._link = link
-        self.successes_to_close: int = rules.successes_to_close
 
     def watch(self) -> SparseWatch:
         """A watch that sees what all processes saw."""
         alone = self._rules.watch() if self._link.quorum > 1 else None
         return SharedWatch(self._rules.watch(), alone, self._link)
 
-    def open_for(self, opening: int, error: BaseException | None) -> float:
+    def open_for(self, round_: int, error: BaseException | None) -> float:
         """The seconds that an open period lasts. It begins now, so the fleet is told at once."""
         self._link.poke(0.0)
-        return self._rules.open_for(opening, error)
+        return self._rules.open_for(round_, error)
 
     def half_open(self, opened: Open, now: float) -> HalfOpen | None:
         """Nothing as long as the store answers: a shared half-open period begins when a trial was leased."""
@@ -62,8 +61,8 @@ class LeasedHalfOpen(HalfOpen):
 
     __slots__ = ("_link",)
 
-    def __init__(self, opened: Open, attempts: int, timeout: float, link: Link) -> None:
-        super().__init__(opened, attempts, timeout)
+    def __init__(self, opened: Open, attempts: int, timeout: float, needed: int, link: Link) -> None:
+        super().__init__(opened, attempts, timeout, needed)
         self._link = link
 
     def admit(self, now: float) -> Trial | None:
@@ -75,7 +74,7 @@ class LeasedHalfOpen(HalfOpen):
             self._link.want(now)
             return None
         trial = LeasedTrial(self, leased[1], leased[0])
-        self._trials[trial] = None
+        self._trials[trial] = 1
         return trial
 
     def wait(self, now: float) -> float:

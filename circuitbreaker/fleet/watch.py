@@ -24,10 +24,22 @@ class SharedWatch(SparseWatch):
     process's circuit is what it saw itself, and what all saw is put before the fleet.
     """
 
-    __slots__ = ("_alone", "_armed", "_fleet", "_heard", "_link", "_others", "_own", "_skip", "known")
+    __slots__ = (
+        "next_number",
+        "next_time",
+        "slower_than",
+        "_alone",
+        "_armed",
+        "_fleet",
+        "_heard",
+        "_link",
+        "_others",
+        "_own",
+        "_skip",
+        "known",
+    )
 
     def __init__(self, fleet: SparseWatch, alone: SparseWatch | None, link: Link) -> None:
-        super().__init__()
         self._fleet = fleet
         self._alone = alone
         self._link = link
