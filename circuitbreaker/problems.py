@@ -151,13 +151,12 @@ def _prefers_html(accept: str | None) -> bool:
 
 
 def _media_ranges(accept: str) -> Iterator[tuple[str, float]]:
-    """Each media range with its weight. Other parameters are disregarded."""
+    """Each media range with its weight. Other parameters are disregarded, and ranges with a malformed weight."""
     for element in _QUOTED.sub("", accept).lower().split(","):
         media_range, *parameters = (part.strip() for part in element.split(";"))
-        weights = [parameter for parameter in parameters if parameter.startswith("q=")]
-        matches = [_Q.fullmatch(weight) for weight in weights[:1]]
-        if None not in matches:
-            yield media_range, float(matches[0][1]) if matches and matches[0] else 1.0
+        weight = next((parameter for parameter in parameters if parameter.startswith("q=")), "q=1")
+        if match := _Q.fullmatch(weight):
+            yield media_range, float(match[1])
 
 
 def _quality(qualities: Mapping[str, float], kind: str) -> float:
