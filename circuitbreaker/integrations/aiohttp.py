@@ -112,7 +112,7 @@ class CircuitBreakerMiddleware:
         waiting = self._broken.get(task, [])
         first = next((each for each in waiting if _is_second_attempt(request, each.request)), None)
         others = [each for each in waiting if each is not first]
-        # A request of another call, for a token say, may come between two attempts. Other requests come after both.
+        # A request of another call, for a token say, may come between two attempts. After any other, no second follows.
         kept = [each for each in others if _may_be_sent_again(each.request, request)]
         for broken in others:
             if broken not in kept:

@@ -59,7 +59,7 @@ class CircuitOpenMiddleware:
 
         try:
             await self._app(scope, receive, watch)
-        except Exception as error:  # not kept in this frame, which is in its traceback: that would be a cycle
+        except Exception as error:  # not stored: its traceback refers to this frame, which would make a cycle
             answer = None if started else self._answer_to(error, scope)
             if answer is None:
                 raise
