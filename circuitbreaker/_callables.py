@@ -1,4 +1,4 @@
-"""What kind of callable a thing is, asked without calling it and, as a rule, without importing `inspect` (10 ms)."""
+"""What kind of callable an object is, found without calling it and usually without importing `inspect` (10 ms)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _AROUND_ANOTHER = (partial, MethodType)
 
 
 class Kind(Enum):
-    """What calling a callable gives."""
+    """What kind of function a callable is or wraps."""
 
     PLAIN = "a function"
     COROUTINE = "a coroutine function"
@@ -25,17 +25,17 @@ class Kind(Enum):
 
 
 def kind_of(function: Callable[..., Any]) -> Kind:
-    """The kind of `function`, looking into partials, bound methods and objects with `__call__`."""
+    """The kind of `function`, seen through partials, bound methods and objects with `__call__`."""
     while isinstance(function, _AROUND_ANOTHER):
         function = function.func if isinstance(function, partial) else function.__func__
-    if hasattr(function, "_is_coroutine_marker"):  # perhaps by inspect.markcoroutinefunction
+    if hasattr(function, "_is_coroutine_marker"):  # perhaps set by inspect.markcoroutinefunction
         from inspect import iscoroutinefunction
 
         if iscoroutinefunction(function):
             return Kind.COROUTINE
     code = getattr(function, "__code__", None) or getattr(function.__class__.__call__, "__code__", None)
     flags = getattr(code, "co_flags", 0)
-    if not isinstance(flags, int):  # of an object that claims to have every attribute
+    if not isinstance(flags, int):  # an object that claims to have every attribute
         return Kind.PLAIN
     if flags & (_COROUTINE | _ITERABLE_COROUTINE):
         return Kind.COROUTINE
@@ -45,20 +45,28 @@ def kind_of(function: Callable[..., Any]) -> Kind:
 
 
 def is_awaitable(value: object) -> bool:
-    """Whether `value` can be awaited, asked of its type: an instance may claim to have any attribute."""
+    """Whether `value` can be awaited, judged by its type: an instance may claim to have any attribute."""
     return hasattr(type(value), "__await__")
 
 
 def plain_callable(name: str, value: Any) -> Callable[..., Any]:
-    """`value` if it can be called and answers at once: no class, no awaitable, no coroutine function."""
+    """Return `value` if calling it returns the result itself: not a class, nor a coroutine or generator function.
+
+    Raises:
+        TypeError: it is anything else.
+    """
     function = any_callable(name, value)
     if kind_of(function) is not Kind.PLAIN:
-        raise TypeError(f"{name} must answer at once, got {kind_of(function).value}: {value!r}")
+        raise TypeError(f"{name} must be a plain function, got {kind_of(function).value}: {value!r}")
     return function
 
 
 def any_callable(name: str, value: Any) -> Callable[..., Any]:
-    """`value` if it is a function of any kind, or an object that can be called; not a class."""
+    """Return `value` if it is a function of any kind, or another callable object, but not a class.
+
+    Raises:
+        TypeError: it is anything else.
+    """
     if isinstance(value, type):
         raise TypeError(f"{name} must be a function, got the class {value!r}")
     if is_awaitable(value):

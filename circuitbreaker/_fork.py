@@ -1,4 +1,4 @@
-"""What must be made anew in a forked child: locks, for a thread of the parent may have held them (E9)."""
+"""Renews locks in forked children, where a lock that a thread of the parent held would never be released (E9)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _alive: WeakValueDictionary[int, _Renewable] = WeakValueDictionary()
 
 
 def renew_in_child(thing: _Renewable) -> None:
-    """Have `thing._renew()` called in every child that is forked while it lives."""
+    """Call `thing._renew()` in every child forked while `thing` is alive. Keeps only a weak reference."""
     _alive[id(thing)] = thing
 
 

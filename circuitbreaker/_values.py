@@ -1,6 +1,6 @@
-"""Frozen values, and the checks of the numbers in them.
+"""Frozen values, and checks of the numbers in them: each returns the number, or raises `ValueError` or `TypeError`.
 
-`dataclasses` would do, and would double the time to import this package, for it imports `inspect`.
+`dataclasses` would do, but it imports `inspect`, which would double the time to import this package.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ __all__ = ["Value", "at_least", "counted", "format_seconds", "positive_count", "
 
 
 class Value:
-    """A frozen value: its slots are set once, by `_set`; two are equal when their types and slots are."""
+    """A frozen value. `_set` sets its slots, once; two values are equal if their types and slots are."""
 
     __slots__ = ()
     _names: ClassVar[tuple[str, ...]] = ()
@@ -60,7 +60,7 @@ def _is_number(value: object) -> bool:
 
 
 def positive_count(name: str, value: Any) -> int:
-    """`value` if it is a whole number from 1."""
+    """`value`, if it is a whole number and at least 1."""
     if not isinstance(value, int) or isinstance(value, bool):
         raise TypeError(f"{name} must be a whole number, got {value!r}")
     if value < 1:
@@ -69,7 +69,7 @@ def positive_count(name: str, value: Any) -> int:
 
 
 def format_seconds(seconds: float) -> str:
-    """`seconds` as people read them: three digits, or all that stand before the point."""
+    """`seconds` for people: three significant digits, or all digits of the whole part if those are more."""
     return f"{seconds:.3g}" if seconds < 999.5 else f"{seconds:.0f}"
 
 
@@ -79,7 +79,7 @@ def counted(number: int, noun: str) -> str:
 
 
 def at_least(name: str, value: Any, least: float) -> float:
-    """`value` if it is a finite number from `least`."""
+    """`value`, if it is finite and at least `least`."""
     if not _is_number(value):
         raise TypeError(f"{name} must be a number, got {value!r}")
     if not least <= value <= sys.float_info.max:
@@ -88,7 +88,7 @@ def at_least(name: str, value: Any, least: float) -> float:
 
 
 def ratio(name: str, value: Any) -> float:
-    """`value` if it lies in (0, 1]."""
+    """`value`, if it is in (0, 1]."""
     if not _is_number(value):
         raise TypeError(f"{name} must be a number, got {value!r}")
     if not 0 < value <= 1:
@@ -97,7 +97,7 @@ def ratio(name: str, value: Any) -> float:
 
 
 def seconds(name: str, value: Any) -> float:
-    """`value`, a number or a `timedelta`, in seconds, if it is more than 0 and finite."""
+    """`value`, a number of seconds or a `timedelta`, in seconds, if it is more than 0 and finite."""
     if isinstance(value, timedelta):
         value = value.total_seconds()
     if not _is_number(value):

@@ -1,7 +1,7 @@
-"""How long to stay open: constant, growing, jittered, or as the failure itself says.
+"""How long to stay open: a constant, growing or jittered time, or the one that the failure itself asks for.
 
-A strategy is a callable from `Opening` to seconds. It is asked once per open period (O4), under the breaker's lock.
-One that raises, or answers with anything but a positive finite number, gives 30 seconds (E4).
+A strategy is a callable from `Opening` to seconds. It is called once per open period (O4), under the breaker's lock.
+If it raises, or returns anything but a positive finite number, the period lasts 30 seconds (E4).
 """
 
 from __future__ import annotations
@@ -18,21 +18,22 @@ __all__ = ["Constant", "ExponentialBackoff", "Opening", "RetryAfter", "Strategy"
 
 
 class Opening(NamedTuple):
-    """What a strategy is told when the circuit opens."""
+    """What a strategy receives when the circuit opens."""
 
     round: int
-    """1 when the circuit opens from closed, one more each time its trials fail; closing starts anew."""
+    """1 when the circuit opens from closed, and one more each time its trials fail. Closing starts again at 1."""
     error: BaseException | None
-    """The error of the call that opened it; `None` if a value, a success or `open()` did."""
+    """The error of the call that opened it; `None` if a returned value, a success or `open()` did."""
     time: float
-    """The wall clock, in seconds since 1970-01-01 UTC."""
+    """Wall-clock time, in seconds since 1970-01-01 UTC."""
 
 
 Strategy = Callable[[Opening], float]
+"""Returns the length of one open period, in seconds."""
 
 
 class Constant(Value):
-    """The same time, always."""
+    """The same length for every open period."""
 
     __slots__ = ("seconds",)
     seconds: float
@@ -49,12 +50,20 @@ class Constant(Value):
 
 
 class ExponentialBackoff(Value):
-    """`initial` seconds at first, `factor` times as long after each failed round, at most `maximum`.
+    """`initial` seconds at first, `factor` times as long after each failed round, never more than `maximum`.
 
-    `jitter` is the ratio, from 0 to 1, by which a period may be shortened at random, drawn once per period: a fleet
-    that failed together comes back apart. `jitter=1.0` is the "full jitter" of Marc Brooker, "Exponential Backoff and
-    Jitter" (AWS Architecture Blog, 2015). It only shortens, so no period exceeds
-    `maximum`.
+    Jitter is drawn once per period, and spreads out the trials of processes that failed together. `jitter=1.0` is the
+    "full jitter" of Marc Brooker, "Exponential Backoff and Jitter" (AWS Architecture Blog, 2015).
+
+    Args:
+        initial: length of the first open period, in seconds or as a `timedelta`.
+        factor: growth from one round to the next, at least 1.
+        maximum: the longest period, in seconds or as a `timedelta`; at least `initial`.
+        jitter: ratio from 0 to 1 by which a period may be shortened at random.
+
+    Raises:
+        ValueError: an argument breaks its rule.
+        TypeError: an argument is of the wrong kind.
     """
 
     __slots__ = ("initial", "factor", "maximum", "jitter")
@@ -82,7 +91,7 @@ class ExponentialBackoff(Value):
             raise ValueError(f"maximum must be at least initial, {self.initial:g}: got {maximum!r}")
 
     def __call__(self, opening: Opening) -> float:
-        """The seconds for this round."""
+        """Seconds for this round, shortened by the jitter."""
         try:
             delay = min(self.initial * self.factor ** (opening.round - 1), self.maximum)
         except OverflowError:
@@ -97,14 +106,18 @@ def _random() -> float:
 
 
 class RetryAfter(Value):
-    """As long as the failure itself asks for, at most `maximum` seconds; `fallback` if it asks for nothing sensible.
+    """As long as the failure itself asks for, at most `maximum`; `fallback` if it asks for no positive finite time.
 
-    The failure asks by an attribute `retry_after` (a number of seconds or a `timedelta`), or by a `Retry-After` header,
-    in seconds or as an HTTP date (RFC 9110, 10.2.3), on `error.response` or on the error.
+    A failure asks through an attribute `retry_after` (a number of seconds or a `timedelta`), or through a `Retry-After`
+    header, in seconds or as an HTTP date (RFC 9110, 10.2.3), on `error.response` or on the error.
 
     Args:
         fallback: seconds, a `timedelta`, or another strategy.
         maximum: the longest period that a failure can ask for, in seconds or as a `timedelta`.
+
+    Raises:
+        ValueError: an argument breaks its rule.
+        TypeError: an argument is of the wrong kind.
     """
 
     __slots__ = ("fallback", "maximum")
@@ -115,18 +128,18 @@ class RetryAfter(Value):
         self._set(fallback=as_strategy("fallback", fallback), maximum=seconds("maximum", maximum))
 
     def __call__(self, opening: Opening) -> float:
-        """The seconds that the failure asks for, or the fallback gives."""
-        asked = _asked_by(opening.error, opening.time)
+        """Seconds that the failure asks for, or else those of the fallback."""
+        asked = _requested_delay(opening.error, opening.time)
         return self.fallback(opening) if asked is None else min(asked, self.maximum)
 
 
-def _asked_by(error: BaseException | None, now: float) -> float | None:
-    """The seconds that `error` asks for, by the first of three ways that gives a positive number."""
+def _requested_delay(error: BaseException | None, now: float) -> float | None:
+    """Seconds that `error` asks for, from the first of three sources that gives a positive finite number."""
     for ask in (_attribute, _header_of_response, _header):
         try:
             asked = _delay(ask(error), now)
         except Exception:
-            continue  # Whatever the error's own code raises: it does not ask in this way.
+            continue  # The source is missing, malformed, or raises in the error's own code.
         if asked is not None and 0 < asked < math.inf:
             return asked
     return None
@@ -168,7 +181,7 @@ def _until(date: str, now: float) -> float:
 
 
 def as_strategy(name: str, value: float | timedelta | Strategy) -> Strategy:
-    """`value`, a number of seconds, a `timedelta` or a strategy, as a strategy."""
+    """Return `value`, which is a number of seconds, a `timedelta` or a strategy, as a strategy."""
     if callable(value) or is_awaitable(value):
         return plain_callable(name, value)
     return Constant(name, value)

@@ -1,11 +1,11 @@
-"""What the guards of clients share: a circuit for each host, what the end of a request says, and when it is said.
+"""What all guards of clients share: a circuit per host, the verdict on each request, and the time of that verdict.
 
-A request's way: `ClientGuard.admit` finds the breaker for it, and takes a permit or raises. When the answer begins it
-is judged, and a failure counts at once. Otherwise the verdict falls when the body ends: complete is a success, cut
-short a failure. A body that its consumer closes early is a success if some of it came; of a response that nobody read,
-the permit is given back.
+The life of a request: `ClientGuard.admit` finds its breaker, and acquires a permit or raises. When the response starts
+it is judged, and a failure counts at once. Otherwise the verdict falls when the body ends: a complete body is a
+success, a truncated one a failure. If the consumer closes the body early, that is a success if any of it arrived;
+otherwise the permit is released.
 
-The integrations are built of this. So can be a guard for another client:
+The integrations are built on this, and so can a guard for another client be:
 
     guard = ClientGuard("ftp", key=host_of, judge=judge, options={"failure_threshold": 3})
     with guard.admit(request) as call:
@@ -37,46 +37,47 @@ __all__ = ["FAILURE_STATUSES", "ClientCall", "ClientGuard", "ClientOptions", "Fa
 _logger = getLogger("circuitbreaker")
 
 FAILURE_STATUSES: frozenset[int] = frozenset({429, 500, 502, 503, 504})
-"""The status codes that count against a server: it fails, or is overloaded. Other answers are answers."""
-_PAUSES = (429, 503)
-"""The status codes whose `Retry-After` says when to come again (RFC 9110, 10.2.3; RFC 6585, 4)."""
+"""The status codes that count against a server: it fails or is overloaded. Any other status is a valid answer."""
+_RETRY_AFTER_STATUSES = (429, 503)
+"""The status codes whose `Retry-After` says when to send the next request (RFC 9110, 10.2.3; RFC 6585, 4)."""
 
 Judge = Callable[[Any], bool | None]
-"""Judges an answer, or an exception in the place of one: `True` is a failure, `False` a success, `None` says nothing.
+"""Judges a response, or the exception raised instead of one: `True` is a failure, `False` a success, `None` ignored.
 
-It must not read the answer's body. What it raises is logged, and the client's usual judge is asked (E4). It is not
-asked about interrupts and cancellations, which say nothing (E3).
+It must not read the response's body. If it raises, the error is logged and the client's default judge decides (E4). It
+is not called for interrupts and cancellations, which are always ignored (E3).
 """
 
 
 class ClientOptions(Options, total=False):
     """The options of a client's guard: those of its breakers, and these.
 
-    `is_failure`, `ignore` and `is_failure_result` are not among them, for `judge` decides that; nor is `fallback`.
+    `is_failure`, `ignore` and `is_failure_result` are excluded, because `judge` takes their place; so is `fallback`.
     """
 
     name: str
-    """What the breakers' names begin with; the key follows in brackets. Default: the client's name."""
+    """Prefix of the breakers' names; the key follows in brackets. Default: the client's name."""
     key: Callable[[Any], Hashable]
-    """Which circuit a request belongs to. Default: that of its host, by scheme, host and port."""
+    """Returns the key of a request's circuit. Default: the request's scheme, host and port."""
     judge: Judge
     """What counts as a failure. Default: the client's `judge`."""
     time_to: Literal["headers", "end"]
-    """What a request's duration is, for `SlowCallRate`: to the answer's beginning, or to its end. Default "headers"."""
+    """Whether a request's duration, for `SlowCallRate`, ends when the response starts, or ends. Default "headers"."""
     maxsize: int
-    """How many breakers to keep, as `KeyedBreakers` says. Default 1024."""
+    """How many breakers to keep, as in `KeyedBreakers`. Default 1024."""
     registry: Registry | EllipsisType | None
-    """Where the breakers are found. Default: the default registry; `None` for nowhere."""
+    """Where the breakers are found. Default: the default registry; `None` for none."""
 
 
 class FailedAnswerError(CircuitBreakerError):
-    """An answer that counts as a failure. It is never raised: it is what a breaker and its listeners are told."""
+    """A response that counts as a failure. Never raised: it is the `error` that breakers and listeners receive."""
 
     def __init__(self, status: int, retry_after: str | None) -> None:
         super().__init__(status, retry_after)
         self.status: int = status
+        """The response's status code."""
         self.retry_after: str | None = retry_after
-        """The `Retry-After` header, if the status goes with one; `RetryAfter` reads it."""
+        """The `Retry-After` header, if it has a meaning with this status; `RetryAfter` reads it."""
 
     def __str__(self) -> str:
         known = {each.value: each.phrase for each in HTTPStatus}
@@ -84,20 +85,20 @@ class FailedAnswerError(CircuitBreakerError):
 
 
 class _Headers(Protocol):
-    """Headers as all clients have them: names in any case."""
+    """Headers as all clients have them: names are case-insensitive."""
 
     def get(self, name: str, /) -> str | None: ...
 
 
 class ClientGuard:
-    """The circuits of one client.
+    """The circuits of one client, one for each key.
 
     Args:
-        name: the client's name.
-        key: finds a request's circuit, unless the user's `key` does.
-        judge: judges how a request ended, unless the user's `judge` does.
-        options: what the user asks for. `reset_timeout`, whatever it is, gives way to a `Retry-After` of at most 600
-            seconds; a `RetryAfter` of the user's sets that limit.
+        name: the client's name, unless `options` has another.
+        key: returns the key of a request's circuit, unless `options` has another function.
+        judge: judges how a request ended, unless `options` has another judge.
+        options: the user's options. Whatever `reset_timeout` is, a server's `Retry-After` takes precedence, up to 600
+            seconds; give a `RetryAfter` to set another limit.
 
     Raises:
         ValueError: an option breaks its rule.
@@ -111,7 +112,7 @@ class ClientGuard:
         _check_names(ours)
         self._name: str = ours.pop("name", name)
         self._key = plain_callable("key", ours.pop("key", key))
-        self._usual_judge = judge
+        self._default_judge = judge
         self._judge = plain_callable("judge", ours.pop("judge", judge))
         self.time_to: str = _one_of("time_to", ours.pop("time_to", "headers"), ("headers", "end"))
         maxsize, registry = ours.pop("maxsize", MAXSIZE), ours.pop("registry", ...)
@@ -119,20 +120,21 @@ class ClientGuard:
             self._name,
             maxsize=maxsize,
             registry=registry,
-            **_heeding_retry_after(ours, resolve_registry(registry, self._name)),
+            **_breaker_options(ours, resolve_registry(registry, self._name)),
         )
+        """The breakers, by key."""
 
     def admit(self, request: Any) -> ClientCall:
-        """Let `request` go, or raise `CircuitOpenError`. What `key` raises is the caller's, and nothing is sent."""
+        """Admit `request`, or raise `CircuitOpenError`. Never blocks. What `key` raises goes to the caller."""
         return ClientCall(self, self.breakers.use(self._key(request)).acquire())
 
     def judge(self, end: object) -> bool | None:
-        """What `end`, an answer or an exception, says."""
+        """Judge `end`, a response or an exception. If the user's judge raises, the default one decides."""
         try:
             failed: bool | None = self._judge(end)
         except Exception:
-            _logger.exception("%s: judge raised; the usual one is asked", self._name)
-            return self._usual_judge(end)
+            _logger.exception("%s: judge raised; the default judge decides", self._name)
+            return self._default_judge(end)
         return failed
 
     def __repr__(self) -> str:
@@ -140,55 +142,63 @@ class ClientGuard:
 
 
 class ClientCall:
-    """A request that was let go, until its answer has ended. The first that is said of its end counts.
+    """An admitted request, until its response has ended. Only the first verdict counts (E2).
 
-    As a context manager around the sending, it takes what is raised there for the end.
+    Each method reports what happened to the request. As a context manager around the sending, it reports as `failed`
+    what is raised there.
     """
 
-    __slots__ = ("_came", "_guard", "_permit")
+    __slots__ = ("_guard", "_permit", "_received_any")
 
     def __init__(self, guard: ClientGuard, permit: Permit) -> None:
         self._guard = guard
         self._permit = permit
-        self._came = False  # anything of the body
+        self._received_any = False
 
     def answered(self, answer: object, status: int, headers: _Headers, method: str = "GET") -> None:
-        """The answer to `method` has begun: if its judge calls it a failure, it is one now. Otherwise its body decides.
+        """The response has started. The judge may settle it now, as a failure or as ignored; if not, its body decides.
 
-        One that can have no body (RFC 9110, 6.4.1), or has an empty one, has ended.
+        A response that cannot have a body (RFC 9110, 6.4.1), or has an empty one, has ended.
+
+        Args:
+            answer: the response, for the judge.
+            status: its status code.
+            headers: its headers.
+            method: the request's method.
         """
         failed = self._guard.judge(answer)
         if failed is None:
             self._permit.release()
         elif failed:
-            self._permit.failure(FailedAnswerError(status, headers.get("Retry-After") if status in _PAUSES else None))
+            retry_after = headers.get("Retry-After") if status in _RETRY_AFTER_STATUSES else None
+            self._permit.failure(FailedAnswerError(status, retry_after))
         elif method == "HEAD" or status < 200 or status in (204, 304) or headers.get("Content-Length") == "0":
             self.ended()
         else:
             self.began()
 
     def began(self) -> None:
-        """The answer has begun, and is well so far."""
+        """The response has started, and is no failure so far. With `time_to="headers"` its duration ends here."""
         if self._guard.time_to == "headers":
             self._permit.stop_timing()
 
     def received(self) -> None:
-        """Some of the body came."""
-        self._came = True
+        """Some of the body arrived."""
+        self._received_any = True
 
     def ended(self) -> None:
-        """All of the body came."""
+        """All of the body arrived: a success."""
         self._permit.success()
 
     def closed(self) -> None:
-        """Nobody wants the rest of the body."""
-        if self._came:
+        """The rest of the body is not wanted: a success if any of it arrived, otherwise ignored."""
+        if self._received_any:
             self._permit.success()
         else:
             self._permit.release()
 
     def failed(self, error: BaseException) -> None:
-        """The request ended by `error`, before its answer or within it."""
+        """The request ended with `error`, before or during its response. The judge decides what that means."""
         failed = self._guard.judge(error) if isinstance(error, Exception) else None
         if failed is None:
             self._permit.release()
@@ -203,7 +213,7 @@ class ClientCall:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        # GeneratorExit: whoever reads the body by this generator has stopped. What that means, closed() says.
+        # GeneratorExit: the reader of the body has stopped. closed() follows, and decides what that means.
         if error is not None and not isinstance(error, GeneratorExit):
             self.failed(error)
 
@@ -214,7 +224,7 @@ def _one_of(name: str, value: Any, allowed: tuple[str, ...]) -> str:
     return cast("str", value)
 
 
-_DECIDED_BY = {
+_EXCLUDED = {
     "is_failure": "judge decides what counts",
     "ignore": "judge decides what counts",
     "is_failure_result": "judge decides what counts",
@@ -224,19 +234,18 @@ _DECIDED_BY = {
 
 def _check_names(options: Mapping[str, Any]) -> None:
     for name in options:
-        if name in _DECIDED_BY:
-            raise TypeError(f"there is no option {name!r} for a client: {_DECIDED_BY[name]}")
-        if (
-            name not in ClientOptions.__annotations__ and name not in NAMES_ELSEWHERE
-        ):  # Settings says what those are called here.
-            allowed = [each for each in ClientOptions.__annotations__ if each not in _DECIDED_BY]
+        if name in _EXCLUDED:
+            raise TypeError(f"there is no option {name!r} for a client: {_EXCLUDED[name]}")
+        # Names from other libraries are left to Settings, whose error says what they are called here.
+        if name not in ClientOptions.__annotations__ and name not in NAMES_ELSEWHERE:
+            allowed = [each for each in ClientOptions.__annotations__ if each not in _EXCLUDED]
             raise TypeError(f"there is no option {name!r} for a client; the options are {', '.join(allowed)}")
 
 
-def _heeding_retry_after(options: Mapping[str, Any], home: Registry | None) -> Options:
-    """The options of the breakers: `reset_timeout` gives way to what the server asks for, and only the judge judges."""
+def _breaker_options(options: Mapping[str, Any], home: Registry | None) -> Options:
+    """The breakers' options: a server's `Retry-After` overrides `reset_timeout`, and only the judge judges."""
     given = cast("Options", options)
-    usual = (given if home is None else merged(home.defaults, given)).get("reset_timeout", 30.0)
-    if not isinstance(usual, RetryAfter):
-        usual = RetryAfter(as_strategy("reset_timeout", usual))
-    return {**given, "reset_timeout": usual, "ignore": ()}  # A registry may have another one.
+    strategy = (given if home is None else merged(home.defaults, given)).get("reset_timeout", 30.0)
+    if not isinstance(strategy, RetryAfter):
+        strategy = RetryAfter(as_strategy("reset_timeout", strategy))
+    return {**given, "reset_timeout": strategy, "ignore": ()}  # The registry's `ignore` must not apply.

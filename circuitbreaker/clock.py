@@ -1,6 +1,6 @@
 """Where time comes from. Nothing else in this package reads a clock.
 
-A clock is anything with `monotonic()`, by which all waiting is measured, and `time()`, by which moments are shown.
+A clock is anything with `monotonic()`, which measures all waits, and `time()`, which dates what is shown.
 """
 
 from __future__ import annotations
@@ -15,22 +15,22 @@ __all__ = ["Clock", "ManualClock", "SystemClock"]
 
 
 class Clock(Protocol):
-    """What a breaker asks of its clock; both answers are in seconds."""
+    """What a breaker needs of its clock. Both methods return seconds."""
 
     def monotonic(self) -> float:
-        """A time that never goes back; its zero means nothing."""
+        """A time that never goes back. Its zero point has no meaning."""
         ...
 
     def time(self) -> float:
-        """The wall clock: seconds since 1970-01-01 UTC. It may jump."""
+        """Wall-clock time: seconds since 1970-01-01 UTC. It may jump."""
         ...
 
 
 class SystemClock(Value):
     """The machine's clock.
 
-    `time.monotonic` is looked up at each call, so that freezegun, which replaces it by name, is seen by breakers made
-    before the freeze as well (E10).
+    `time.monotonic` is looked up on each call: freezegun replaces it by name, and must also freeze breakers that were
+    made before the freeze (E10).
     """
 
     __slots__ = ()
@@ -45,10 +45,10 @@ class SystemClock(Value):
 
 
 class ManualClock:
-    """A clock for tests: it moves only when told.
+    """A clock for tests, which moves only by `advance()` and `set_wall()`.
 
     Args:
-        start: what both `monotonic()` and `time()` answer at first, in seconds.
+        start: what both `monotonic()` and `time()` return at first, in seconds.
     """
 
     __slots__ = ("_monotonic", "_wall")
@@ -66,14 +66,14 @@ class ManualClock:
         return self._wall
 
     def advance(self, seconds: float) -> None:
-        """Let `seconds` pass on both clocks. Raises `ValueError` if negative: time does not go back."""
+        """Advance both times by `seconds`. Raises `ValueError` if that is negative: time does not go back."""
         if not seconds >= 0:
             raise ValueError(f"seconds must be at least 0, got {seconds!r}")
         self._monotonic += seconds
         self._wall += seconds
 
     def set_wall(self, seconds: float) -> None:
-        """Set the wall clock alone, forward or back, as an administrator or a time server would."""
+        """Set the wall-clock time only, forward or back, as an administrator or a time server would."""
         self._wall = float(seconds)
 
     def __repr__(self) -> str:
@@ -81,12 +81,12 @@ class ManualClock:
 
 
 def moment(clock: Clock, at: float) -> datetime:
-    """When the monotonic clock showed `at`, by the wall clock as it stands now."""
+    """The datetime at which `clock.monotonic()` was `at`, by the wall clock's current setting."""
     return utc(clock.time() - (clock.monotonic() - at))
 
 
 def utc(seconds: float) -> datetime:
-    """`seconds` since 1970 as a datetime; the nearest that there is for what lies beyond the calendar."""
+    """`seconds` since 1970-01-01 UTC as a datetime, limited to those that Python can represent."""
     try:
         return datetime.fromtimestamp(seconds, timezone.utc)
     except (OverflowError, ValueError, OSError):

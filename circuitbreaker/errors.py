@@ -1,9 +1,9 @@
-"""Every error that this package raises on purpose.
+"""The errors that this package raises on purpose.
 
-    CircuitBreakerError           anything below
+    CircuitBreakerError           base class of the errors below
     └── CircuitOpenError          the circuit refused the call; nothing ran
 
-A wrong option is a plain `ValueError` or `TypeError`; an unknown name is a `KeyError`.
+An invalid option raises a plain `ValueError` or `TypeError`, an unknown name a `KeyError`.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ __all__ = ["CircuitBreakerError", "CircuitOpenError"]
 
 
 class CircuitBreakerError(Exception):
-    """The root of this package's errors."""
+    """Base class of this package's errors."""
 
 
 class CircuitOpenError(CircuitBreakerError):
-    """The circuit refused a call. The guarded code did not run (O1, H1).
+    """The circuit refused a call; the guarded code did not run (O1, H1).
 
-    It carries text and numbers only, so that keeping it keeps nothing else alive (O2).
+    It holds only text and numbers, so keeping it keeps nothing else alive (O2).
     """
 
     name: str
@@ -35,17 +35,17 @@ class CircuitOpenError(CircuitBreakerError):
     state: CircuitState
     """The circuit's state when it refused."""
     retry_after: float
-    """Seconds until another call may be let through, at the latest; `inf` while the circuit is forced open."""
+    """Seconds until the next call can be admitted, at most; `inf` while the circuit is forced open."""
     reason: str
     """Why the circuit opened: the policy and its numbers."""
     opened_at: datetime | None
-    """When it opened, in UTC; `None` if the circuit is closed and a hold refuses."""
+    """When the circuit opened, in UTC; `None` if it is closed and a hold refuses its calls."""
     last_failure: LastFailure | None
     """The last failure's type, text and time."""
     hold: Hold | None
     """The hold in force, if any."""
     circuit_id: int
-    """Tells the circuit that refused from others of the same name."""
+    """Identifies the circuit that refused, since others may have the same name."""
 
     def __init__(
         self,
@@ -69,7 +69,7 @@ class CircuitOpenError(CircuitBreakerError):
 
     @classmethod
     def like(cls, refused: CircuitOpenError) -> Self:
-        """The same refusal as an error of this class, which may be one that is also something else."""
+        """Return the refusal as an error of this class: a subclass that is also an error of some client."""
         error = cls(refused.name, refused.state, refused.retry_after)
         vars(error).update(vars(refused))
         return error
@@ -85,7 +85,7 @@ class CircuitOpenError(CircuitBreakerError):
         if self.hold is Hold.FORCED_OPEN:
             return "forced open" + (f"; it opened at{at}" if at else "")
         if self.state is CircuitState.HALF_OPEN:
-            return f"half-open, and all its trials are out; it opened at{at}"
+            return f"half-open with all its attempts taken; it opened at{at}"
         return "open" + (f" since{at}" if at else "")
 
     def _why(self) -> str:

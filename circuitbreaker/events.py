@@ -1,6 +1,6 @@
-"""What a breaker tells: its state, what happened to a call, its numbers. Frozen values, no behaviour.
+"""What a breaker reports: its state, the end of each call, its numbers. Frozen values without behaviour.
 
-Durations and waits are in seconds; moments are aware datetimes in UTC.
+Durations and waits are in seconds; times are aware datetimes in UTC.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ __all__ = [
 ]
 
 EventName = Literal["state_change", "success", "failure", "rejected", "ignored", "store"]
-"""What `breaker.on()` and `registry.on()` can be asked for."""
+"""The events that `breaker.on()` and `registry.on()` accept."""
 
 
 class CircuitState(Enum):
@@ -40,7 +40,7 @@ class CircuitState(Enum):
 
 
 class Hold(Enum):
-    """What somebody ordered, beside the state, until `reset()` (M2)."""
+    """An order that overrides the circuit's state, without changing it, until `reset()` (M2)."""
 
     FORCED_OPEN = "force_open"
     FORCED_CLOSED = "force_closed"
@@ -51,7 +51,7 @@ class Hold(Enum):
 
 
 class LastFailure(NamedTuple):
-    """A failure, summed up: nothing of the exception is kept but its type's name and its text."""
+    """Summary of a failure. Only the name of the exception's type and its text are kept, never the exception."""
 
     type: str
     text: str
@@ -62,7 +62,7 @@ class LastFailure(NamedTuple):
 
 
 class StateChange(NamedTuple):
-    """`"state_change"`: the circuit moved."""
+    """`"state_change"`: the circuit changed its state."""
 
     name: str
     old_state: CircuitState
@@ -71,21 +71,21 @@ class StateChange(NamedTuple):
     """Why, with the numbers."""
     at: datetime
     retry_after: float
-    """Seconds until a trial may go: the length of the open period that begins, or 0."""
+    """Seconds until a trial can be admitted: the length of the open period that begins, or 0."""
     last_failure: LastFailure | None
     origin: str = ""
-    """The process that decided it, if it was another one: for a circuit that has a store."""
+    """The process that decided the change, if it was another one; only for circuits with a store."""
 
 
 class CallSucceeded(NamedTuple):
-    """`"success"`: a call ended well."""
+    """`"success"`: a call succeeded."""
 
     name: str
     duration: float
 
 
 class CallFailed(NamedTuple):
-    """`"failure"`: a call ended in a failure. `error` is `None` when a returned value was the failure."""
+    """`"failure"`: a call failed. `error` is `None` if the failure was a returned value, or came without an error."""
 
     name: str
     duration: float
@@ -93,9 +93,9 @@ class CallFailed(NamedTuple):
 
 
 class CallIgnored(NamedTuple):
-    """`"ignored"`: a call ended without a verdict. `error` is `None` for a permit that was released.
+    """`"ignored"`: a call ended as neither success nor failure. `error` is `None` for a permit that was released.
 
-    A permit that is dropped unsettled is counted, and not told of: that may happen at any moment.
+    A permit that is garbage-collected unsettled is counted but not published, since that can happen at any moment.
     """
 
     name: str
@@ -104,7 +104,7 @@ class CallIgnored(NamedTuple):
 
 
 class CallRejected(NamedTuple):
-    """`"rejected"`: a call was refused; in shadow, it would have been and ran all the same."""
+    """`"rejected"`: a call was refused. If `shadow`, it would have been refused, but ran."""
 
     name: str
     state: CircuitState
@@ -114,19 +114,20 @@ class CallRejected(NamedTuple):
 
 
 class StoreChange(NamedTuple):
-    """`"store"`: the store of a circuit can be reached again, or no longer; the circuit goes on alone meanwhile."""
+    """`"store"`: a circuit lost its store, or reached it again. Without the store the circuit works on its own."""
 
     name: str
     reachable: bool
     error: str
-    """Why not: the type and text of the error; empty if it can be reached."""
+    """Why the store is unreachable: the type and text of the error; empty if it is reachable."""
 
 
 Event = StateChange | CallSucceeded | CallFailed | CallIgnored | CallRejected | StoreChange
+"""What a listener receives."""
 
 
 class Metrics(NamedTuple):
-    """A breaker's numbers at one moment. Totals cover its whole life and are exact under threads (E6)."""
+    """A breaker's numbers at one moment. Totals cover the breaker's lifetime and are exact under threads (E6)."""
 
     name: str
     state: CircuitState
@@ -134,23 +135,23 @@ class Metrics(NamedTuple):
     failure_count: int
     """Consecutive failures; 0 after a success."""
     success_count: int
-    """Consecutive successful trials of the present half-open period."""
+    """Consecutive successful trials of the current half-open period."""
     total_calls: int
-    """Calls that ended, whichever way: the sum of the four totals below."""
+    """Calls that have ended, in whatever way: the sum of the next four totals."""
     total_successes: int
     total_failures: int
     total_rejections: int
     total_ignored: int
     shadow_rejections: int
-    """Calls that ran in shadow and would otherwise have been refused; also counted by how they ended."""
+    """Calls that ran in shadow and would otherwise have been refused; each also counts by how it ended."""
     last_failure_time: datetime | None
     last_success_time: datetime | None
     next_attempt_time: datetime | None
-    """When the next trial may go; `None` if calls are admitted now or nobody can tell."""
+    """When the next trial can be admitted; `None` if calls are admitted now, or if that time is unknown."""
     opened_at: datetime | None
     """When the circuit opened; `None` when closed."""
     reason: str
-    """Why it is not closed; empty when closed."""
+    """Why the circuit is not closed; empty when closed."""
     last_failure: LastFailure | None
     store: str | None = None
     """`"connected"`, `"connecting"` before the first answer, or `"unreachable: ..."`; `None` without a store."""

@@ -1,7 +1,7 @@
-"""Every circuit of a registry as one JSON document, and as an answer to the HTTP request of a probe.
+"""Every circuit of a registry as one JSON document, and as the response to a probe's HTTP request.
 
-`health.schema.json`, beside this file, describes the document: `SCHEMA` is its text. Members may be added to it; none
-goes away or changes its meaning. The texts of errors are left out unless told otherwise, for they may quote a secret.
+`health.schema.json`, in the same folder, describes the document; `SCHEMA` is its text. Members may be added, but none
+is removed or changes its meaning. Error texts are left out by default, since they may quote a secret.
 """
 
 from __future__ import annotations
@@ -32,24 +32,24 @@ SCHEMA: str = files("circuitbreaker").joinpath("health.schema.json").read_text(e
 """The JSON Schema (2020-12) of the document."""
 
 Critical = Iterable[str] | Callable[[str], bool]
-"""Names of circuits, or a predicate on them. One that raises is logged, and says no."""
+"""Names of circuits, or a predicate on a name. If it raises, the error is logged and the circuit is not critical."""
 
 _logger = getLogger("circuitbreaker")
-_TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")  # what a header can carry (RFC 6750, 2.1)
+_TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")  # b64token (RFC 6750, 2.1)
 
 
 class Health:
-    """How the circuits of a registry are, for people and for probes.
+    """The health of a registry's circuits, for people and for probes.
 
     Args:
-        registry: whose circuits; if not given, those of the default registry at the time of asking.
-        critical: the circuits without which this service is of no use: when one of them refuses calls, the status is
+        registry: whose circuits; if not given, those of the registry that is the default at the time of each request.
+        critical: the circuits that this service cannot work without: while one of them refuses calls, the status is
             503. See `refuses`.
-        token: if given, only requests with `Authorization: Bearer <token>` are answered, the others with 401.
-        details: whether the document quotes the texts of errors.
+        token: if given, requests without `Authorization: Bearer <token>` get 401.
+        details: whether the document contains the texts of errors.
 
     Raises:
-        ValueError: the token is empty, or no header can carry it.
+        ValueError: the token is empty, or cannot be sent in a header.
         TypeError: an argument is of the wrong kind.
     """
 
@@ -69,13 +69,14 @@ class Health:
         self._details = boolean("details", details)
 
     def answer(self, *, method: str = "GET", authorization: str | None = None) -> Answer:
-        """The answer to a request: 200, or 503 when a critical circuit refuses calls, with the document.
+        """Return the response to a request: the document, with 200, or with 503 while a critical circuit refuses calls.
 
-        405 to other methods than GET and HEAD; 401 without the token (RFC 6750, 3). Nobody may keep any of them.
+        Methods other than GET and HEAD get 405, requests without the token 401 (RFC 6750, 3). No response may be
+        cached.
 
         Args:
-            method: the request's.
-            authorization: its `Authorization` header.
+            method: the request's method.
+            authorization: the request's `Authorization` header.
         """
         if method not in ("GET", "HEAD"):
             return answer(HTTPStatus.METHOD_NOT_ALLOWED, headers={"Allow": "GET, HEAD"})
@@ -86,13 +87,13 @@ class Health:
         return answer(status, json.dumps(document), "application/json", method=method)
 
     def document(self) -> dict[str, Any]:
-        """The circuits, sorted by name, and what they come to.
+        """Return the circuits, sorted by name, with an overall status.
 
-        `status` is `"fail"` when a critical circuit refuses calls; otherwise `"warn"` when one is not closed or is
-        held, or when a critical one is missing; otherwise `"pass"`. (The words of draft-inadarei-api-health-check.)
+        `status` is `"fail"` if a critical circuit refuses calls; otherwise `"warn"` if a circuit is not closed or has a
+        hold, or if a critical one is missing; otherwise `"pass"` (the terms of draft-inadarei-api-health-check).
 
-        A name in `critical` that no circuit has is listed in `missing`, and fails nothing: a breaker may be made on its
-        first use, and a service that fails until then would never get there.
+        A name in `critical` that no circuit has is listed in `missing`, but does not fail the service: a breaker may be
+        made on first use, and a service that failed until then would never receive that first request.
         """
         registry = default_registry() if self._registry is ... else self._registry
         breakers = sorted(registry, key=lambda breaker: breaker.name)
@@ -148,10 +149,10 @@ _COUNTS = (
 
 
 def refuses(breaker: CircuitBreaker, metrics: Metrics) -> bool:
-    """Whether the circuit refuses every call for now: forced open, or open and its wait not over.
+    """Whether the circuit refuses every call for now: it is forced open, or open with time left to wait.
 
-    A circuit that is half-open, or whose next call would be a trial, needs calls to recover: a probe that kept them
-    away would keep it open for ever.
+    A circuit that is half-open, or whose next call would be a trial, needs calls to recover. A probe that took the
+    service out of rotation then would keep it from ever closing.
     """
     if metrics.hold is not None:
         return metrics.hold is Hold.FORCED_OPEN
@@ -174,7 +175,7 @@ def _names(critical: Iterable[Any]) -> frozenset[str]:
     names = list(critical)
     for name in names:
         if not isinstance(name, str):
-            raise TypeError(f"critical must hold names of circuits, got {name!r} in it")
+            raise TypeError(f"critical must contain only names of circuits, got {name!r}")
     return frozenset(names)
 
 
@@ -182,13 +183,13 @@ def _ask(predicate: Callable[[str], bool], name: str) -> bool:
     try:
         return bool(predicate(name))
     except Exception:
-        _logger.exception("critical of the health of circuits raised for %r", name)
+        _logger.exception("health: the predicate critical raised for %r; the circuit is not critical", name)
         return False
 
 
 def _token(token: Any) -> bytes:
     if not isinstance(token, str):
-        raise TypeError(f"token must be a string, got {type(token).__name__}")  # and not what it is: it may be logged
+        raise TypeError(f"token must be a string, got {type(token).__name__}")  # not its value, which may be logged
     if not _TOKEN.fullmatch(token):
         raise ValueError(
             "token must be letters, digits and any of -._~+/ with = at its end only, and not empty: RFC 6750"

@@ -1,4 +1,4 @@
-"""One breaker per key: made on first use, the least recently used forgotten when there are too many."""
+"""One breaker per key: made on first use; the least recently used is dropped when there are too many."""
 
 from __future__ import annotations
 
@@ -21,22 +21,23 @@ if TYPE_CHECKING:
 __all__ = ["MAXSIZE", "KeyedBreakers"]
 
 MAXSIZE = 1024
-"""How many breakers are kept by key, unless told otherwise."""
+"""How many breakers are kept by default."""
 
 
 class KeyedBreakers(Mapping[Hashable, CircuitBreaker]):
-    """The breakers made so far, by key. Looking makes none, and does not count as use.
+    """The breakers made so far, by key. Only `use()` makes one or counts as use; reading the mapping does neither.
 
         hosts = KeyedBreakers("shop", failure_threshold=3)
         with hosts.use("images.example"): ...
 
-    Past `maxsize`, the least recently used breaker that is closed and not held is dropped. One that is open, half-open
-    or held never is, for its next caller would get a closed one; so a mapping full of those grows beyond `maxsize`.
+    Past `maxsize`, the least recently used breaker that is closed and has no hold is dropped. One that is open,
+    half-open or has a hold never is, because its next caller would get a closed one; a mapping full of those grows
+    beyond `maxsize`.
 
     Args:
-        name: each breaker's name is this, and its key in brackets.
+        name: prefix of the breakers' names; the key follows in brackets.
         maxsize: how many breakers to keep.
-        registry: where they are found, whose defaults apply: the default registry if not given, `None` for nowhere.
+        registry: where they are found, and whose defaults apply: the default registry if not given, `None` for none.
         options: see `Options`.
 
     Raises:
@@ -60,13 +61,13 @@ class KeyedBreakers(Mapping[Hashable, CircuitBreaker]):
         Settings(options if self._home is None else merged(self._home.defaults, options))
         self._options = options
         self._uses: dict[Hashable, _Use] = {}
-        self._enough = self.maxsize  # so many breakers, before some are dropped
+        self._shrink_above = self.maxsize
         self._ticks = count()
-        self._lock = RLock()  # re-entrant: a key's __eq__ may use what it guards
+        self._lock = RLock()  # re-entrant: a key's __eq__ may use this mapping
         renew_in_child(self)
 
     def use(self, key: Hashable) -> CircuitBreaker:
-        """The breaker for `key`, made if need be, and now the most recently used."""
+        """Return the breaker for `key`, made if there is none. It is now the most recently used."""
         use = self._uses.get(key) or self._make_use(key)
         use.last = next(self._ticks)
         return use.breaker
@@ -87,26 +88,26 @@ class KeyedBreakers(Mapping[Hashable, CircuitBreaker]):
             if use is not None:
                 return use
             made = _Use(self._make(key), next(self._ticks))
-            use = self._uses.setdefault(key, made)  # A signal handler of this thread may have been faster.
+            use = self._uses.setdefault(key, made)  # A signal handler in this thread may have made another.
             dropped = self._shrink() if use is made else [made.breaker]
-        for breaker in dropped:  # without the lock: a policy may be looking into this mapping
+        for breaker in dropped:  # without the lock, which a policy may be waiting for, inside its breaker's own lock
             self._drop(breaker)
         return use
 
     def _shrink(self) -> list[CircuitBreaker]:
-        """Take out what is too much, the newest excepted."""
+        """Remove and return the breakers beyond `maxsize` that may be dropped; never the newest."""
         dropped: list[CircuitBreaker] = []
-        if len(self._uses) <= self._enough:
+        if len(self._uses) <= self._shrink_above:
             return dropped
         for key in self._by_age()[:-1]:
             if len(self._uses) <= self.maxsize:
                 break
             use = self._uses.get(key)
-            # There is none if the key's hash or equality has changed: so it stays; or if a signal handler took it out.
+            # `None` if the key's hash or equality has changed, and then it stays; or if a signal handler removed it.
             if use is not None and use.idle and self._uses.pop(key, None) is not None:
                 dropped.append(use.breaker)
-        # Looking at all of a mapping full of open ones takes time, and would be in vain for the next key as well.
-        self._enough = self.maxsize if len(self._uses) <= self.maxsize else len(self._uses) * 9 // 8
+        # If most are open, a scan is slow and drops little, so the next one waits until there are an eighth more.
+        self._shrink_above = self.maxsize if len(self._uses) <= self.maxsize else len(self._uses) * 9 // 8
         return dropped
 
     def _by_age(self) -> list[Hashable]:
@@ -127,12 +128,12 @@ class KeyedBreakers(Mapping[Hashable, CircuitBreaker]):
         return f"<KeyedBreakers, {len(self)} of at most {self.maxsize}>"
 
     def _renew(self) -> None:  # pragma: no cover - runs in forked children, where nothing collects
-        """In a forked child: nobody here holds the lock (E9)."""
+        """In a forked child, make a new lock: a thread of the parent may have held the old one (E9)."""
         self._lock = RLock()
 
 
 class _Use:
-    """A breaker, and when it was last used, in ticks. To note a use takes no lock."""
+    """A breaker and the tick of its last use, which is noted without a lock."""
 
     __slots__ = ("breaker", "last")
 
@@ -142,5 +143,5 @@ class _Use:
 
     @property
     def idle(self) -> bool:
-        """Whether it may be dropped."""
+        """Whether the breaker may be dropped."""
         return self.breaker.state is CircuitState.CLOSED and self.breaker.hold is None

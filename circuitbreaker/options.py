@@ -1,4 +1,4 @@
-"""Every option of a breaker: its default, its rule, and what other libraries call it."""
+"""Every option of a breaker: its default, its rule, and its names in other libraries."""
 
 from __future__ import annotations
 
@@ -31,32 +31,32 @@ class Options(TypedDict, total=False):
     reset_timeout: float | timedelta | Strategy
     """How long to stay open: seconds, or a strategy. Default 30.0."""
     success_threshold: int
-    """Successful trials that close a half-open circuit. Default 1."""
+    """How many successful trials close a half-open circuit. Default 1."""
     half_open_max_attempts: int
-    """Trials that one half-open period may have out or finished. Default 3."""
+    """How many trials one half-open period may admit, running or finished. Default 3."""
     half_open_timeout: float | timedelta | None
-    """Seconds a trial may stay out before its attempt goes to another call. Default: the open period's length."""
+    """Seconds a trial may take before its attempt goes to another call. Default: the length of the open period."""
     is_failure: ErrorFilter
     """Which errors count against the circuit. Default `Exception`."""
     ignore: ErrorFilter
-    """Which errors say nothing about the dependency. Default none."""
+    """Which errors count neither as failure nor as success. Default none."""
     is_failure_result: Callable[[Any], bool] | None
     """Which returned values count as failures. Default none."""
     fallback: Callable[..., Any] | None
-    """Called with the call's arguments in place of raising `CircuitOpenError`."""
+    """Called with a refused call's arguments, instead of raising `CircuitOpenError`. Default none."""
     on_state_change: Callable[[StateChange], object] | None
     """Shorthand for `breaker.on("state_change", f)`."""
     clock: Clock
-    """Default: the system's clock."""
+    """Where time comes from. Default: the system's clock."""
     store: Store | None
-    """Where the processes of a fleet share this circuit. Default none."""
+    """Where this circuit is shared with other processes. Default none."""
 
 
 class Store(Protocol):
-    """What a breaker asks of its store; `circuitbreaker.stores` has them."""
+    """What a breaker needs of its store. The stores are in `circuitbreaker.stores`."""
 
     def attach(self, circuit: Circuit) -> Link:
-        """Begin to share `circuit`."""
+        """Start sharing `circuit`."""
         ...
 
 
@@ -98,7 +98,7 @@ NAMES_ELSEWHERE = {
     "listeners": "on_state_change, or breaker.on(...)",
     "listener": "on_state_change, or breaker.on(...)",
 }
-"""What other libraries call the options, and what they are called here."""
+"""Options by the names that other libraries give them, with ours."""
 
 SYSTEM_CLOCK = SystemClock()
 
@@ -154,7 +154,7 @@ class Settings(Value):
         )
 
     def differences(self, other: Settings) -> str:
-        """How `other` differs from this, option by option."""
+        """Describe how `other` differs from this, option by option."""
         mine, theirs = ({**each._fields(), **each.outcomes._fields(), "outcomes": None} for each in (self, other))
         return "; ".join(
             f"{name} {theirs[name]!r} there, {mine[name]!r} here" for name in mine if mine[name] != theirs[name]
@@ -162,7 +162,7 @@ class Settings(Value):
 
 
 def merged(defaults: Options, options: Options) -> Options:
-    """`options` over `defaults`, where a policy given either way replaces one given the other way."""
+    """Return `options` over `defaults`. A policy given as `trip` or `failure_threshold` replaces both defaults."""
     base = {**defaults}
     if "trip" in options or "failure_threshold" in options:
         base.pop("trip", None)
@@ -197,7 +197,7 @@ def _optional(check: Callable[[str, Any], Any], name: str, options: Mapping[str,
 
 def _store(name: str, store: Any) -> Store:
     if isinstance(store, type) or not callable(getattr(store, "attach", None)):
-        raise TypeError(f"{name} must be a store, as circuitbreaker.stores has them, got {store!r}")
+        raise TypeError(f"{name} must be a store (see circuitbreaker.stores), got {store!r}")
     return cast("Store", store)
 
 

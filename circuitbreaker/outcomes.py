@@ -1,7 +1,7 @@
 """What a call's end says about the dependency: success, failure, or nothing.
 
-Only an `Exception` can be a failure; what else is derived from `BaseException` (cancellation, `KeyboardInterrupt`,
-`GeneratorExit`) tells of the caller, and is ignored whatever the options say (E3).
+Only an `Exception` can be a failure. Any other `BaseException` (cancellation, `KeyboardInterrupt`, `GeneratorExit`)
+comes from the caller's side, and is ignored whatever the options say (E3).
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ ErrorFilter = type[BaseException] | tuple[type[BaseException], ...] | Callable[[
 
 
 NO_RESULT = object()
-"""What a block or a permit returns: nothing that `is_failure_result` could be asked about."""
+"""The result of blocks and permits, which return nothing for `is_failure_result` to judge."""
 
 
 class Verdict(Enum):
-    """What a call's end says."""
+    """How a call's end counts."""
 
     SUCCESS = "success"
     FAILURE = "failure"
@@ -32,7 +32,7 @@ class Verdict(Enum):
 
 
 class Outcomes(Value):
-    """Judges how calls end. The user's predicates may raise; the breaker sees to that (E4)."""
+    """Judges how calls end. What the user's predicates raise passes through; the circuit handles it (E4)."""
 
     __slots__ = ("is_failure", "ignore", "is_failure_result")
     is_failure: ErrorFilter
@@ -51,7 +51,7 @@ class Outcomes(Value):
         )
 
     def of_error(self, error: BaseException) -> Verdict:
-        """The verdict on a call that raised: an error that is neither ignored nor a failure is an answer, a success."""
+        """The verdict on a call that raised. An error that is neither ignored nor a failure is an answer: a success."""
         if not isinstance(error, Exception) or _matches(self.ignore, error):
             return Verdict.IGNORED
         return Verdict.FAILURE if _matches(self.is_failure, error) else Verdict.SUCCESS

@@ -1,4 +1,4 @@
-"""Permit: permission for one call, as a value that can be carried anywhere and settled once."""
+"""Permit: permission for one call, as a value that can be passed anywhere and is settled once."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ __all__ = ["Permit"]
 
 
 class Permit:
-    """Permission for one call, to be settled once: `success()`, `failure(error)` or `release()`. For callback code.
+    """Permission for one call, for callback code. Settle it once: `success()`, `failure(error)` or `release()`.
 
-    As a context manager it is settled by how its block ends. Settling it again does nothing (E2). One that is dropped
-    unsettled gives its attempt back and counts as ignored (H3). It may be settled in any thread.
+    As a context manager it is settled by how its block ends. Settling it again does nothing (E2), and any thread may
+    settle it. A permit that is garbage-collected unsettled is released: a trial's attempt is given back, and the call
+    counts as ignored (H3).
     """
 
     __slots__ = ("_circuit", "_started", "_stopped", "_unsettled")
@@ -29,17 +30,19 @@ class Permit:
         self._circuit = circuit
         self._started = started
         self._stopped: float | None = None
-        self._unsettled = [admission]  # a list, for its pop() is atomic: of two threads that settle, one does
+        self._unsettled = [admission]  # a list, whose pop() is atomic: of two threads that settle, only one succeeds
 
     def success(self) -> None:
-        """The call succeeded."""
+        """Settle as a success."""
         self._settle_as(Verdict.SUCCESS)
 
     def failure(self, error: BaseException | None = None) -> None:
-        """The call failed, with `error` if there is one.
+        """Settle as a failure, with `error` if there is one.
 
-        An error that `ignore` matches, or that is no `Exception` (E3), counts as ignored; `is_failure` is not asked.
-        Raises `TypeError` if `error` is no exception.
+        An error that `ignore` matches, or that is not an `Exception` (E3), counts as ignored. `is_failure` is not used.
+
+        Raises:
+            TypeError: `error` is not an exception.
         """
         if not (error is None or isinstance(error, BaseException)):
             raise TypeError(f"error must be an exception or None, got {error!r}")
@@ -48,20 +51,20 @@ class Permit:
             self._settle_as(Verdict.IGNORED if ignored else Verdict.FAILURE, error)
 
     def release(self) -> None:
-        """The call did not take place, or its end says nothing: give the attempt back."""
+        """Settle as ignored: the call did not take place, or its end says nothing. A trial gives its attempt back."""
         self._settle_as(Verdict.IGNORED)
 
     def stop_timing(self) -> None:
-        """The call's duration ends here; how it ended is still to come: an answer has begun, its body goes on."""
+        """End the call's duration now, before the verdict: when a response has started, and its body is to come."""
         self._stopped = self._circuit.clock.monotonic()
 
     def settle(self, error: BaseException | None, result: object = NO_RESULT) -> None:
-        """The call raised `error`, or returned `result`: settle as the breaker's options judge that."""
+        """Settle as the breaker's options judge a call that raised `error`, or that returned `result`."""
         if self._unsettled:
             self._settle_as(self._circuit.judge(error, result), error, result)
 
     def _settle_as(self, verdict: Verdict, error: BaseException | None = None, result: object = NO_RESULT) -> None:
-        """Settle by `verdict`, if nobody was faster."""
+        """Settle with `verdict`, unless it is settled already."""
         try:
             admission = self._unsettled.pop()
         except IndexError:
@@ -85,7 +88,7 @@ class Permit:
         self.settle(error)
 
     def __del__(self) -> None:
-        # This may run at any moment, even while its thread holds the circuit's lock: leave word, and change nothing.
+        # This may run at any moment, even while its thread holds the circuit's lock, so it only queues the release.
         if getattr(self, "_unsettled", None):  # None if an interrupt hit __init__
             self._circuit.turns.put_off(self._circuit.engine.release, self._unsettled.pop())
 

@@ -1,7 +1,7 @@
 """When to open. A policy is a frozen recipe; `watch()` starts one observer of one closed period.
 
-The built-in policies see failures and slow calls, and hardly any success; `_windows` says why that is enough.
-Nothing here locks, waits or reads a clock; the breaker calls a watch under its lock.
+The built-in policies see every failure and slow call, but few other successes; `_engine.watches` says why that is
+enough. Nothing here locks, waits or reads a clock; the breaker calls a watch under its lock.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ __all__ = [
 
 
 class Watch(Protocol):
-    """Sees the outcomes of one closed period, one at a time, and says when it is enough."""
+    """Sees the outcomes of one closed period, one at a time, and decides when the circuit opens."""
 
     def see(self, outcome: Outcome) -> str | None:
-        """Take `outcome` in. Return why the circuit should open now, or `None`."""
+        """Count `outcome`. Return the reason to open the circuit now, or `None`."""
         ...
 
 
 class TripPolicy(Protocol):
-    """When to open. Write your own with this one method; combine it by `|` and `&` with a built-in one.
+    """When to open. A policy of your own needs this one method, and combines with built-in ones by `|` and `&`.
 
-    A policy may be shared by breakers, so what it learns belongs in the watch:
+    Breakers may share a policy, so whatever changes belongs in the watch:
 
         class TotalFailures:
             def __init__(self, limit: int) -> None:
@@ -56,22 +56,23 @@ class TripPolicy(Protocol):
                 self.left -= outcome.failed
                 return "too many failures" if self.left <= 0 else None
 
-    It is called under the breaker's lock: let it be quick. If it raises, it does not trip and the error is logged (E4).
+    Both methods run under the breaker's lock, so keep them fast. If one raises, the circuit does not trip and the error
+    is logged (E4).
     """
 
     def watch(self) -> Watch:
-        """A new watch, for one closed period."""
+        """Return a new watch, for one closed period."""
         ...
 
 
 RunUserCode = Callable[..., Any]
-"""Runs the user's own code: `user_code(what, default, function, *args)` returns `default` if it raises (E4)."""
+"""Runs user code: `user_code(what, default, function, *args)` returns `default` if `function` raises (E4)."""
 
 
 def begin(policy: TripPolicy, user_code: RunUserCode) -> SparseWatch:
-    """A watch of `policy`. The user's own policies are shown every outcome, and run by `user_code`.
+    """Start a watch of `policy`. A user's policy sees every outcome, and is run by `user_code`.
 
-    A built-in one with a `watch()` of the user's is the user's own.
+    A subclass of a built-in policy that overrides `watch()` counts as a user's policy.
     """
     if isinstance(policy, _BuiltIn) and type(policy).watch is _BuiltIn.watch:
         return policy._begin(user_code)
@@ -79,7 +80,7 @@ def begin(policy: TripPolicy, user_code: RunUserCode) -> SparseWatch:
 
 
 class _UserWatch(SparseWatch):
-    """The user's own watch: it sees everything; if it raises, it does not trip."""
+    """A watch of a user's policy. It sees every outcome, and does not trip if it raises."""
 
     __slots__ = ("_user_code", "_see")
     next_number = 0
@@ -95,7 +96,7 @@ class _UserWatch(SparseWatch):
 
     def _ask_user(self, outcome: Outcome) -> str | None:
         reason = self._see(outcome)
-        return str.__str__(str(reason)) if reason else None  # A subclass might hold anything.
+        return str.__str__(str(reason)) if reason else None  # A subclass of str might keep anything alive.
 
 
 def _begin_user(policy: TripPolicy) -> Callable[[Outcome], str | None]:
@@ -111,12 +112,12 @@ def _run_directly(what: str, default: Any, function: Callable[..., Any], *args: 
 
 
 class _BuiltIn(Value):
-    """What the built-in policies share: they combine by `|` and `&`."""
+    """Base class of the built-in policies, which combine by `|` and `&`."""
 
     __slots__ = ()
 
     def watch(self) -> Watch:
-        """A new watch, for one closed period."""
+        """Return a new watch, for one closed period."""
         return self._begin(_run_directly)
 
     def _begin(self, user_code: RunUserCode) -> SparseWatch:
@@ -136,7 +137,15 @@ class _BuiltIn(Value):
 
 
 class ConsecutiveFailures(_BuiltIn):
-    """Open after `threshold` failures with no success between them."""
+    """Open after `threshold` failures with no success between them.
+
+    Args:
+        threshold: number of failures, at least 1.
+
+    Raises:
+        ValueError: `threshold` is less than 1.
+        TypeError: `threshold` is not a whole number.
+    """
 
     __slots__ = ("threshold",)
     threshold: int
@@ -161,7 +170,7 @@ class _StreakWatch(SparseWatch):
 
 
 class _Rate(_BuiltIn):
-    """Open when, among the calls in a window, the share of a certain kind reaches `threshold`."""
+    """Open when the share of hits among the calls in a window reaches `threshold`."""
 
     __slots__ = ("threshold", "calls", "seconds", "minimum_calls")
     threshold: float
@@ -197,13 +206,13 @@ class _Rate(_BuiltIn):
 
 
 class FailureRate(_Rate):
-    """Open when `threshold` of the calls in a window failed.
+    """Open when the share of failures among the calls in a window reaches `threshold`.
 
     Args:
-        threshold: a ratio in (0, 1]; the circuit opens when the share of failures reaches it.
-        calls: how many of the last calls to look at; 100 if neither this nor `seconds` is given.
-        seconds: how far back to look, in seconds or as a `timedelta`; not together with `calls`.
-        minimum_calls: say nothing before the window holds so many calls; 10, or `calls` if that is less.
+        threshold: a ratio in (0, 1].
+        calls: the window is the last `calls` calls; 100 if neither this nor `seconds` is given.
+        seconds: the window is the last `seconds` seconds, or a `timedelta`; cannot be combined with `calls`.
+        minimum_calls: do not open while fewer calls are in the window; default 10, or `calls` if that is less.
 
     Raises:
         ValueError: an argument breaks its rule.
@@ -227,9 +236,18 @@ class FailureRate(_Rate):
 
 
 class SlowCallRate(_Rate):
-    """Open when `threshold` of the calls in a window took longer than `slower_than` (seconds, or a `timedelta`).
+    """Open when the share of slow calls in a window reaches `threshold`. A call may be slow whether it fails or not.
 
-    A slow call counts when it succeeds and when it fails. The other arguments are those of `FailureRate`.
+    Args:
+        threshold: a ratio in (0, 1].
+        slower_than: a call is slow if it takes longer than this, in seconds or as a `timedelta`.
+        calls: as in `FailureRate`.
+        seconds: as in `FailureRate`.
+        minimum_calls: as in `FailureRate`.
+
+    Raises:
+        ValueError: an argument breaks its rule.
+        TypeError: an argument is of the wrong kind.
     """
 
     __slots__ = ("slower_than",)
@@ -252,7 +270,7 @@ class SlowCallRate(_Rate):
 
 
 class _RateWatch(SparseWatch):
-    """Compares the hits in a window with the calls in it."""
+    """Compares the number of hits in a window with the number of calls in it."""
 
     __slots__ = ("_policy", "_window", "next_number", "next_time")
 
@@ -275,7 +293,7 @@ class _RateWatch(SparseWatch):
         self.next_number, self.next_time = self._window.next_number, self._window.next_time
 
     def _judge(self, outcome: Outcome, hit: bool) -> tuple[int, int] | None:
-        """Hits and calls, if there are calls enough and hits enough among them."""
+        """The numbers of hits and calls in the window if they are enough to trip, otherwise `None`."""
         hits, calls = self._window.take(outcome, hit)
         self._aim()
         if calls < self._policy.minimum_calls or hits / calls < self._policy.threshold:
@@ -321,7 +339,7 @@ class _Combined(_BuiltIn):
 
 
 class AnyOf(_Combined):
-    """`a | b`: open when one of the policies says so."""
+    """`a | b`: open when any of the policies says so."""
 
     __slots__ = ()
 
@@ -333,7 +351,7 @@ class AnyOf(_Combined):
 
 
 class AllOf(_Combined):
-    """`a & b`: open when all of the policies say so of the same call."""
+    """`a & b`: open when all of the policies say so on the same call."""
 
     __slots__ = ()
 
@@ -345,7 +363,7 @@ class AllOf(_Combined):
 
 
 class _CombinedWatch(SparseWatch):
-    """Shows each outcome to all, and asks for each success that one of them wants to see."""
+    """Shows each outcome to all of its watches, and asks for every success that any of them needs to see."""
 
     __slots__ = ("_watches", "next_number", "next_time", "slower_than")
 
@@ -392,11 +410,11 @@ class _AllWatch(_CombinedWatch):
 
 
 def check_policy(name: str, policy: TripPolicy) -> TripPolicy:
-    """`policy` if it has the shape of one."""
+    """Return `policy` if it has the shape of one, or raise `TypeError`. Calls its `watch()` once."""
     if isinstance(policy, type):
         raise TypeError(f"{name} must be a policy, got the class {policy!r}: call it first")
     if not callable(getattr(policy, "watch", None)):
         raise TypeError(f"{name} must be a policy, with watch(), got {policy!r}")
     if not callable(getattr(watch := policy.watch(), "see", None)):
-        raise TypeError(f"{name}: watch() must give a watch, with see(), got {watch!r}")
+        raise TypeError(f"{name}: watch() must return a watch, with see(), got {watch!r}")
     return policy

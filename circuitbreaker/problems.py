@@ -1,7 +1,7 @@
-"""What a refused call becomes as an answer to an HTTP request: 503, when to come again, and a body that fits the asker.
+"""A refused call as an HTTP response: 503, when to try again, and a body in the form that the client prefers.
 
-Everything is a value here; the integrations of servers hand it to their framework. The body names nothing of the
-inside (no circuit, no reason, no failure) unless told to.
+Everything here is a value, which the server integrations pass to their frameworks. By default the body reveals nothing
+internal: no circuit, no reason, no failure.
 """
 
 from __future__ import annotations
@@ -22,33 +22,34 @@ __all__ = ["Answer", "answer", "boolean", "details_of", "problem", "refusal_in",
 _JSON = "application/problem+json"
 _HTML = "text/html"
 _LONGEST = 2**31
-"""Seconds: what is longer may be taken for this (RFC 9111, 1.2.2)."""
+"""Seconds: recipients may treat anything longer as this (RFC 9111, 1.2.2)."""
 
 
 class Answer(NamedTuple):
-    """An answer to an HTTP request."""
+    """An HTTP response."""
 
     status: int
     headers: dict[str, str]
     body: bytes
-    """Empty for HEAD; `Content-Length` then says how long it would have been (RFC 9110, 8.6)."""
+    """Empty for HEAD; `Content-Length` is then the length of the body for GET (RFC 9110, 8.6)."""
 
 
 def problem(
     error: CircuitOpenError, *, method: str = "GET", accept: str | None = None, details: bool = False
 ) -> Answer:
-    """The answer to a request that needed the call which was refused with `error`.
+    """Return the response to a request that failed because `error` refused a call.
 
-    503 with `Retry-After` in whole seconds, rounded up, at least 1; without it while the circuit is forced open, for
-    nobody knows then. The body is problem details in JSON (RFC 9457), or an HTML page for those who prefer that.
+    503 with `Retry-After` in whole seconds, rounded up and at least 1; without `Retry-After` while the circuit is
+    forced open, since the wait is unknown. The body is problem details in JSON (RFC 9457), or an HTML page for clients
+    that prefer HTML.
 
     Args:
         error: the refusal.
-        method: the request's; to HEAD the body is empty.
-        accept: the request's `Accept` header (RFC 9110, 12.5.1); several of them joined by commas. One that is
-            malformed, or asks for something else, gets JSON: the answer matters more than its form (15.5.7).
-        details: whether the body says which circuit refused and why, as `details_of` gives it. That may quote the text
-            of the dependency's error.
+        method: the request's method; for HEAD the body is empty.
+        accept: the request's `Accept` header (RFC 9110, 12.5.1), several of them joined by commas. If it is malformed,
+            or accepts neither form, the body is JSON: a response matters more than its form (15.5.7).
+        details: whether the body says which circuit refused and why, as `details_of` returns it. That may quote the
+            text of the dependency's error.
     """
     wait = _whole_seconds(error.retry_after)
     again = "later" if wait is None else "in 1 second" if wait == 1 else f"in {wait} seconds"
@@ -71,14 +72,17 @@ def answer(
     method: str = "GET",
     headers: Mapping[str, str] | None = None,
 ) -> Answer:
-    """An answer that nobody keeps; without a `body`, problem details that only name the status (RFC 9457, 4.2.1)."""
+    """Return a response that must not be cached. Without `body`, it has problem details of the status alone.
+
+    Their type is `about:blank`, and their title the status's own phrase (RFC 9457, 4.2.1).
+    """
     content = (_problem_details(status) if body is None else body).encode("utf-8", "xmlcharrefreplace")
     always = {"Content-Type": kind, "Content-Length": str(len(content)), "Cache-Control": "no-store"}
     return Answer(status.value, {**always, **(headers or {})}, b"" if method == "HEAD" else content)
 
 
 def details_of(error: CircuitOpenError) -> dict[str, object]:
-    """What there is to know of a refusal, as JSON values: waits in seconds, moments as `timestamp` writes them."""
+    """Return all facts of a refusal as JSON values: waits in seconds, times as `timestamp` writes them."""
     failure = error.last_failure
     return {
         "circuit": error.name,
@@ -92,13 +96,13 @@ def details_of(error: CircuitOpenError) -> dict[str, object]:
 
 
 def refusal_in(error: BaseException) -> CircuitOpenError | None:
-    """The refusal that `error` is, or the longest of those that make up an exception group; `None` for all else.
+    """Return the refusal that `error` is, or the longest refusal in an exception group of nothing else, or `None`.
 
-    A group that holds anything else is none: a fault must not pass for a service that is away.
+    A group with any other error in it gives `None`: a fault must not pass for an unavailable service.
     """
     if isinstance(error, CircuitOpenError):
         return error
-    # A group is told by its shape, for Python 3.10 has groups from a package only.
+    # A group is recognized by its shape: on Python 3.10 groups come from a package.
     members: tuple[Any, ...] | None = getattr(error, "exceptions", None)
     if not (isinstance(members, tuple) and members):
         return None
@@ -108,19 +112,22 @@ def refusal_in(error: BaseException) -> CircuitOpenError | None:
 
 
 def boolean(name: str, value: Any) -> bool:
-    """`value`, if it is `True` or `False`. A text such as `"false"` would switch on what may be a secret."""
+    """Return `value` if it is `True` or `False`, or raise `TypeError`.
+
+    A text such as `"false"` counts as true, and would reveal what may be a secret.
+    """
     if not isinstance(value, bool):
         raise TypeError(f"{name} must be True or False, got {value!r}")
     return value
 
 
 def timestamp(moment: datetime | None) -> str | None:
-    """`moment`, which is in UTC, as RFC 3339 writes it: `2030-01-02T03:04:05.678Z`."""
+    """Return `moment`, which is in UTC, in the format of RFC 3339: `2030-01-02T03:04:05.678Z`."""
     return None if moment is None else moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _whole_seconds(seconds: float) -> int | None:
-    """As `Retry-After` has them (RFC 9110, 10.2.3)."""
+    """The value of `Retry-After` (RFC 9110, 10.2.3); `None` if `seconds` is infinite."""
     return max(1, math.ceil(min(seconds, _LONGEST))) if seconds < math.inf else None
 
 
@@ -135,7 +142,7 @@ _Q = re.compile(r"q=(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)")
 
 
 def _prefers_html(accept: str | None) -> bool:
-    """Whether HTML is wanted more than JSON."""
+    """Whether HTML is preferred to JSON."""
     qualities: dict[str, float] = {}
     for media_range, quality in _media_ranges(accept or ""):
         qualities[media_range] = max(quality, qualities.get(media_range, 0.0))
@@ -144,17 +151,16 @@ def _prefers_html(accept: str | None) -> bool:
 
 
 def _media_ranges(accept: str) -> Iterator[tuple[str, float]]:
-    """Each range with its weight. Parameters other than the weight are not looked at."""
+    """Each media range with its weight. Other parameters are disregarded, and ranges with a malformed weight."""
     for element in _QUOTED.sub("", accept).lower().split(","):
         media_range, *parameters = (part.strip() for part in element.split(";"))
-        weights = [parameter for parameter in parameters if parameter.startswith("q=")]
-        matches = [_Q.fullmatch(weight) for weight in weights[:1]]
-        if None not in matches:
-            yield media_range, float(matches[0][1]) if matches and matches[0] else 1.0
+        weight = next((parameter for parameter in parameters if parameter.startswith("q=")), "q=1")
+        if match := _Q.fullmatch(weight):
+            yield media_range, float(match[1])
 
 
 def _quality(qualities: Mapping[str, float], kind: str) -> float:
-    """What the most specific range that matches says; 0 if none does."""
+    """The weight of the most specific range that matches `kind`; 0 if none does."""
     ranges = (kind, f"{kind.partition('/')[0]}/*", "*/*")
     return next((qualities[each] for each in ranges if each in qualities), 0.0)
 

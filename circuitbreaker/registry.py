@@ -1,7 +1,7 @@
 """Breakers by name.
 
-A registry finds a named breaker for as long as somebody holds it. It holds those itself that it made by
-`get_or_create`, and those of `@circuit(name=...)`.
+A registry finds a named breaker for as long as anything refers to it. The registry itself keeps references to those
+made by `get_or_create` and by `@circuit(name=...)`.
 """
 
 from __future__ import annotations
@@ -29,9 +29,16 @@ __all__ = ["Registry", "default_registry", "get_breaker", "registry"]
 
 
 class Registry:
-    """A collection of breakers by name, with defaults for the options of those made in it.
+    """A collection of breakers by name, with default options for those made in it.
 
-    Iterating gives the breakers, `len()` their number; `in` takes a name. All methods may be called by any thread.
+    Iteration yields the breakers, `len()` is their number, and `in` takes a name. Any thread may call any method.
+
+    Args:
+        defaults: see `Options`.
+
+    Raises:
+        ValueError: an option breaks its rule.
+        TypeError: an option is unknown, or of the wrong kind.
     """
 
     def __init__(self, **defaults: Unpack[Options]) -> None:
@@ -44,17 +51,22 @@ class Registry:
         renew_in_child(self)
 
     def get(self, name: str) -> CircuitBreaker:
-        """The breaker called `name`; a `KeyError` that lists the known names if there is none."""
+        """Return the breaker called `name`. Raises `KeyError`, with the known names, if there is none."""
         found = self._breakers.get(name)
         if found is None:
-            known = ", ".join(sorted(repr(each.name) for each in self)) or "there are none"
+            known = ", ".join(sorted(repr(each.name) for each in self)) or "none"
             raise KeyError(f"no breaker is called {name!r}; known: {known}")
         return found
 
     def get_or_create(self, name: str, **options: Unpack[Options]) -> CircuitBreaker:
-        """The breaker called `name`, made with `options` over the registry's defaults if there is none, and held.
+        """Return the breaker called `name`; if there is none, make it with `options` over the registry's defaults.
 
-        If there is one with other options: a `ValueError` that shows the difference.
+        Either way the registry keeps a reference to it.
+
+        Raises:
+            ValueError: there is one with other options, and the message shows the difference; or an option breaks its
+                rule.
+            TypeError: an option is unknown, or of the wrong kind.
         """
         with self._lock:
             found = self._breakers.get(name)
@@ -68,7 +80,7 @@ class Registry:
             return found
 
     def clear(self) -> None:
-        """Forget all breakers. Those that somebody else holds go on working, but are no longer found."""
+        """Forget all breakers. Those still referred to elsewhere go on working, but are no longer found here."""
         for breaker in self:
             self.discard(breaker)
 
@@ -77,7 +89,7 @@ class Registry:
     @overload
     def on(self, event: EventName) -> Callable[[Listener], Listener]: ...
     def on(self, event: EventName, listener: Listener | None = None) -> Callable[..., object]:
-        """Like `CircuitBreaker.on`, for every breaker in this registry, present and to come."""
+        """Like `CircuitBreaker.on`, for every breaker in this registry, present and future."""
         if listener is None:
             return partial(subscribe, self, check_event(event))
         check_event(event)
@@ -85,7 +97,7 @@ class Registry:
         with self._lock:
             self._listeners.append(entry)
             present = list(self)
-        for breaker in present:  # without the lock: a breaker's policy may be looking into this registry
+        for breaker in present:  # without the lock, which a policy may be waiting for, inside the breaker's own lock
             breaker._circuit.listen(*entry)
 
         def unsubscribe() -> None:
@@ -100,31 +112,31 @@ class Registry:
 
     @contextmanager
     def as_default(self) -> Generator[Self]:
-        """Within the block, in all threads, this is the registry of `get_breaker`, `circuit` and `CircuitBreaker`.
+        """Within the block, in all threads, `get_breaker`, `circuit` and `CircuitBreaker` use this registry.
 
         Breakers that exist already stay where they are.
         """
         _defaults.append(self)
         try:
             yield self
-        finally:  # Blocks of several threads may end in any order, so it need not be the last of all.
+        finally:  # Blocks in several threads may end in any order, so this entry need not be the last one.
             del _defaults[max(index for index, each in enumerate(_defaults) if each is self)]
 
     def add(self, breaker: CircuitBreaker) -> None:
-        """Let `breaker` be found here; a `ValueError` if another that lives has its name."""
+        """Make `breaker` found here. Raises `ValueError` if another living breaker has its name."""
         with self._lock:
             taken = self._breakers.get(breaker.name)  # looked up once: another thread may drop it at any moment
             if taken is None:
-                for entry in self._listeners:  # before it can be found, so that nobody can be inside it
+                for entry in self._listeners:  # before it can be found, so that no call can be inside it
                     breaker._circuit.listen(*entry)
-                taken = self._breakers.setdefault(breaker.name, breaker)  # A signal handler may have been faster.
+                taken = self._breakers.setdefault(breaker.name, breaker)  # A signal handler may have added another.
         if taken is not breaker:
             raise ValueError(
                 f"name {breaker.name!r} is taken by {taken!r}; use get_breaker(), get_or_create(), or registry=None"
             )
 
     def discard(self, breaker: CircuitBreaker) -> None:
-        """Let `breaker` be found and heard of here no longer, and its name be free."""
+        """Remove `breaker` and this registry's listeners to it, and free its name. Does nothing if it is not here."""
         with self._lock:
             if self._breakers.get(breaker.name) is not breaker:
                 return
@@ -135,15 +147,18 @@ class Registry:
             breaker._circuit.unlisten(token)
 
     def _create(self, name: str, options: Options) -> CircuitBreaker:
-        """A breaker called `name`, with a number behind it if that is taken; not held."""
+        """Return a new breaker called `name`, or `name#2`, `name#3` ... if that is taken. Keeps no reference to it."""
         with self._lock:
             names = chain([name], (f"{name}#{number}" for number in count(2)))
             made = (self._make(each, options) for each in names if each not in self._breakers)
             return next(breaker for breaker in made if breaker is not None)
 
     def _make(self, name: str, options: Options) -> CircuitBreaker | None:
-        """A new breaker called `name`; `None` if somebody in this thread was faster: a signal handler, or own code."""
-        from .breaker import CircuitBreaker  # which finds its registry here
+        """Return a new breaker called `name`; `None` if this thread took the name meanwhile.
+
+        A signal handler may do that, or user code that runs while the breaker is made.
+        """
+        from .breaker import CircuitBreaker  # That module imports this one.
 
         breaker = CircuitBreaker(name, registry=None, **merged(self.defaults, options))
         try:
@@ -153,12 +168,12 @@ class Registry:
         return breaker
 
     def _renew(self) -> None:  # pragma: no cover - runs in forked children, where nothing collects
-        """In a forked child: nobody here holds the lock (E9)."""
+        """In a forked child, make a new lock: a thread of the parent may have held the old one (E9)."""
         self._lock = RLock()
 
     def __iter__(self) -> Iterator[CircuitBreaker]:
         with self._lock:
-            found = [reference() for reference in self._breakers.valuerefs()]  # all at once: some may go meanwhile
+            found = [reference() for reference in self._breakers.valuerefs()]  # a copy: breakers may be collected
         return iter([breaker for breaker in found if breaker is not None])
 
     def __len__(self) -> int:
@@ -172,7 +187,7 @@ class Registry:
 
 
 def subscribe(subject: Registry | CircuitBreaker, event: EventName, listener: Listener) -> Listener:
-    """`on(event)` as a decorator: it gives the function back."""
+    """`on(event)` as a decorator: return the listener unchanged."""
     subject.on(event, listener)
     return listener
 
@@ -184,12 +199,12 @@ _defaults = [registry]
 
 
 def default_registry() -> Registry:
-    """The registry in force: `registry`, unless another `as_default()`."""
+    """Return the registry in force: `registry`, or that of the latest `as_default()`."""
     return _defaults[-1]
 
 
 def resolve_registry(registry: Registry | EllipsisType | None, name: str | None) -> Registry | None:
-    """The registry meant by `registry`, where `...` is the default one; with a check of it and of the name."""
+    """Return the registry that `registry` stands for, where `...` is the default one. Checks both types."""
     home = default_registry() if registry is ... else registry
     if not (home is None or isinstance(home, Registry)):
         raise TypeError(f"registry must be a Registry or None, got {registry!r}")
@@ -199,5 +214,5 @@ def resolve_registry(registry: Registry | EllipsisType | None, name: str | None)
 
 
 def get_breaker(name: str) -> CircuitBreaker:
-    """The breaker called `name` in the default registry; a `KeyError` that lists the known names if there is none."""
+    """Return the default registry's breaker called `name`. Raises `KeyError`, with the known names, if it has none."""
     return default_registry().get(name)

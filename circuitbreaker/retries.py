@@ -1,4 +1,4 @@
-"""What a retry asks about an error: was it refused by an open circuit, and when is it worth while to come again."""
+"""What a retry needs to know about an error: whether an open circuit refused the call, and how long to wait then."""
 
 from __future__ import annotations
 
@@ -11,13 +11,16 @@ from .errors import CircuitOpenError
 
 __all__ = ["RefusalWait", "refusal_cause"]
 
-_REMOVES = 10
-"""How many errors to look behind: there is an end to it, also where an error is its own cause."""
+_LONGEST_CHAIN = 10
+"""How many errors of a chain to check. The search must end, even if an error is its own cause."""
 
 
 def refusal_cause(error: BaseException | None) -> CircuitOpenError | None:
-    """The refusal that `error` is, or was raised from, as SDKs do with the errors of their clients; `None` if none."""
-    for _ in range(_REMOVES):
+    """Return the refusal that `error` is or was raised from, or `None`.
+
+    SDKs raise errors of their own from those of their clients, so up to 10 errors are followed by `__cause__`.
+    """
+    for _ in range(_LONGEST_CHAIN):
         if error is None or isinstance(error, CircuitOpenError):
             return error
         error = error.__cause__
@@ -25,18 +28,18 @@ def refusal_cause(error: BaseException | None) -> CircuitOpenError | None:
 
 
 class RefusalWait:
-    """How long to wait for a circuit.
+    """Whether to wait for a circuit after a refusal, and how long.
 
     Args:
-        longer_than: a refusal is worth a wait if its `retry_after` is at most so long, in seconds or as a `timedelta`;
-            `None`: no refusal is. Nothing is worth it while a circuit is forced open.
-        jitter: seconds, or a `timedelta`, of which a random part is added to each wait. All who were refused wait for
-            the same moment, whenever they came, and would be back at once; and a `retry_after` of 0 would be a busy
-            loop.
+        longer_than: a refusal is worth waiting for unless its `retry_after` is longer than this, in seconds or as a
+            `timedelta`; `None` if none is. While a circuit is forced open, no refusal is worth it.
+        jitter: a random part of this is added to each wait, in seconds or as a `timedelta`. All refused callers wait
+            for the same time, whenever they called, and would return together; and a `retry_after` of 0 would make
+            them loop without a pause.
 
     Raises:
-        ValueError: a time is not positive, or not finite.
-        TypeError: a time is no time.
+        ValueError: an argument is not positive, or not finite.
+        TypeError: an argument is neither a number nor a `timedelta`.
     """
 
     def __init__(self, longer_than: float | timedelta | None = None, jitter: float | timedelta = 1.0) -> None:
@@ -44,10 +47,10 @@ class RefusalWait:
         self.jitter: float = seconds("jitter", jitter)
 
     def worth_it(self, refusal: CircuitOpenError) -> bool:
-        """Whether to wait."""
+        """Whether to wait for the circuit that refused."""
         return self.longer_than is not None and refusal.retry_after <= self.longer_than
 
     def wait(self, refusal: CircuitOpenError) -> float:
-        """The seconds to wait; while a circuit is forced open, when nobody knows, the jitter alone."""
-        told = refusal.retry_after if refusal.retry_after < math.inf else 0.0
-        return told + uniform(0.0, self.jitter)
+        """Seconds to wait: `retry_after` plus jitter; the jitter alone while the circuit is forced open."""
+        known = refusal.retry_after if refusal.retry_after < math.inf else 0.0
+        return known + uniform(0.0, self.jitter)

@@ -241,7 +241,11 @@ async def coroutine_function(told_of: Opening) -> float:
         (lambda: ExponentialBackoff(1, jitter=1.1), ValueError, "jitter must be at most 1, got 1.1"),
         (lambda: RetryAfter(0), ValueError, "fallback must be more than 0 seconds and finite, got 0"),
         (lambda: RetryAfter(1, maximum=-1), ValueError, "maximum must be more than 0 seconds and finite, got -1"),
-        (lambda: RetryAfter(coroutine_function), TypeError, "fallback must answer at once, got a coroutine function"),
+        (
+            lambda: RetryAfter(coroutine_function),
+            TypeError,
+            "fallback must be a plain function, got a coroutine function",
+        ),
         (lambda: RetryAfter(ExponentialBackoff), TypeError, "fallback must be a function, got the class"),
     ],
 )

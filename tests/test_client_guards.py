@@ -108,7 +108,7 @@ def test_a_judge_that_raises_is_logged(caplog: pytest.LogCaptureFixture) -> None
     with caplog.at_level(logging.ERROR):
         guard.admit("host").answered(503, 503, {})
     assert totals(guard) == (0, 1, 0)
-    assert "ftp: judge raised; the usual one is asked" in caplog.text
+    assert "ftp: judge raised; the default judge decides" in caplog.text
 
 
 def test_a_refusal_can_be_made_an_error_of_another_kind(guard: ClientGuard) -> None:

@@ -353,7 +353,7 @@ def test_head_has_the_headers_and_no_body() -> None:
         ({"token": b"secret"}, TypeError, "token must be a string, got bytes"),
         ({"critical": "payments"}, TypeError, "critical must be names of circuits or a predicate, got 'payments'"),
         ({"critical": None}, TypeError, "critical must be names of circuits or a predicate, got None"),
-        ({"critical": ["a", 1]}, TypeError, "critical must hold names of circuits, got 1 in it"),
+        ({"critical": ["a", 1]}, TypeError, "critical must contain only names of circuits, got 1"),
         ({"critical": str}, TypeError, "critical must be a function, got the class"),
         ({"details": "no"}, TypeError, "details must be True or False, got 'no'"),
         ({"registry": None}, TypeError, "registry must be a Registry, got None"),

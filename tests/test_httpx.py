@@ -228,9 +228,9 @@ def _items(transport: Any) -> list[tuple[Any, CircuitBreaker]]:
 @pytest.mark.parametrize("transport", [5, httpx.HTTPTransport, httpx2.HTTPTransport])
 def test_what_is_no_transport_is_refused(pair: tuple[Any, Any], transport: Any) -> None:
     _, ours = pair
-    with pytest.raises(TypeError, match=r"transport must be a httpx2?\.BaseTransport, got "):
+    with pytest.raises(TypeError, match=r"transport must be an httpx2?\.BaseTransport, got "):
         ours.CircuitBreakerTransport(transport)
-    with pytest.raises(TypeError, match=r"transport must be a httpx2?\.AsyncBaseTransport, got "):
+    with pytest.raises(TypeError, match=r"transport must be an httpx2?\.AsyncBaseTransport, got "):
         ours.AsyncCircuitBreakerTransport(transport)
 
 

@@ -234,7 +234,7 @@ async def async_listener(event: object) -> None: ...
             "event must be one of state_change, success, failure, rejected, ignored, store; got 'op",
         ),
         ("opened", None, ValueError, "event must be one of"),
-        ("success", async_listener, TypeError, "listener must answer at once, got a coroutine function"),
+        ("success", async_listener, TypeError, "listener must be a plain function, got a coroutine function"),
         ("success", "print", TypeError, "listener must be callable, got 'print'"),
         ("success", Boom, TypeError, "listener must be a function, got the class"),
     ],

@@ -100,7 +100,7 @@ def test_a_refusal_in_half_open_says_so(clock: ManualClock) -> None:
     error = refusal_of(breaker)
     assert error.state is CircuitState.HALF_OPEN
     assert error.retry_after == 20.0
-    assert "is half-open, and all its trials are out; it opened at 1970-01-01 00:16:40 UTC: 1 consecutive" in str(error)
+    assert "is half-open with all its attempts taken; it opened at 1970-01-01 00:16:40 UTC: 1 consecutive" in str(error)
     assert "1 consecutive failure, threshold 1" in str(error)
     trial.release()
 

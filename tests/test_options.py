@@ -69,7 +69,11 @@ WRONG: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"reset_timeout": timedelta(0)}, ValueError, "reset_timeout must be more than 0 seconds and finite, got 0.0"),
     ({"reset_timeout": "30"}, TypeError, "reset_timeout must be a number of seconds or a timedelta, got '30'"),
     ({"reset_timeout": None}, TypeError, "reset_timeout must be a number of seconds or a timedelta, got None"),
-    ({"reset_timeout": coroutine_function}, TypeError, "reset_timeout must answer at once, got a coroutine function"),
+    (
+        {"reset_timeout": coroutine_function},
+        TypeError,
+        "reset_timeout must be a plain function, got a coroutine function",
+    ),
     ({"reset_timeout": timedelta}, TypeError, "reset_timeout must be a function, got the class"),
     ({"success_threshold": 0}, ValueError, "success_threshold must be at least 1, got 0"),
     ({"half_open_max_attempts": 0}, ValueError, "half_open_max_attempts must be at least 1, got 0"),
@@ -100,19 +104,23 @@ WRONG: list[tuple[dict[str, Any], type[Exception], str]] = [
         TypeError,
         "is_failure must be an exception type, a tuple of them, or a predicate, got None",
     ),
-    ({"is_failure": coroutine_function}, TypeError, "is_failure must answer at once, got a coroutine function"),
+    ({"is_failure": coroutine_function}, TypeError, "is_failure must be a plain function, got a coroutine function"),
     ({"ignore": [KeyError]}, TypeError, r"ignore must be an exception type, a tuple of them, or a predicate, got \["),
-    ({"ignore": coroutine_function}, TypeError, "ignore must answer at once, got a coroutine function"),
+    ({"ignore": coroutine_function}, TypeError, "ignore must be a plain function, got a coroutine function"),
     ({"is_failure_result": 503}, TypeError, "is_failure_result must be callable, got 503"),
     ({"is_failure_result": bool}, TypeError, "is_failure_result must be a function, got the class"),
-    ({"is_failure_result": coroutine_function}, TypeError, "is_failure_result must answer at once, got a coroutine"),
+    (
+        {"is_failure_result": coroutine_function},
+        TypeError,
+        "is_failure_result must be a plain function, got a coroutine",
+    ),
     ({"fallback": "nothing"}, TypeError, "fallback must be callable, got 'nothing'"),
     ({"fallback": dict}, TypeError, "fallback must be a function, got the class"),
     ({"on_state_change": 1}, TypeError, "on_state_change must be callable, got 1"),
     (
         {"on_state_change": coroutine_function},
         TypeError,
-        "on_state_change must answer at once, got a coroutine function",
+        "on_state_change must be a plain function, got a coroutine function",
     ),
     ({"clock": SystemClock}, TypeError, r"clock must be an object with monotonic\(\) and time\(\), got <class"),
     ({"clock": 3}, TypeError, r"clock must be an object with monotonic\(\) and time\(\), got 3"),
@@ -164,7 +172,7 @@ def test_a_bound_object_that_gives_a_coroutine_is_refused() -> None:
         async def __call__(self, *args: object) -> bool:
             return True
 
-    with pytest.raises(TypeError, match="is_failure must answer at once, got a coroutine function"):
+    with pytest.raises(TypeError, match="is_failure must be a plain function, got a coroutine function"):
         CircuitBreaker(is_failure=MethodType(Asking(), 1))
 
 
@@ -181,7 +189,7 @@ def test_a_policy_whose_watch_is_none_is_refused() -> None:
         def watch(self) -> object:
             return 3
 
-    with pytest.raises(TypeError, match=r"trip: watch\(\) must give a watch, with see\(\), got 3"):
+    with pytest.raises(TypeError, match=r"trip: watch\(\) must return a watch, with see\(\), got 3"):
         CircuitBreaker(trip=Blind())  # type: ignore[arg-type]
 
 

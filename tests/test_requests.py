@@ -624,7 +624,7 @@ def test_a_trial_is_one_request_among_many_threads(site: Site, clock: ManualCloc
         session.get(f"{site.url}/status/500")
         clock.advance(30)
         trial = session.get(f"{site.url}/ok", stream=True)
-        with pytest.raises(CircuitOpenConnectionError, match="half-open, and all its trials are out"):
+        with pytest.raises(CircuitOpenConnectionError, match="half-open with all its attempts taken"):
             session.get(f"{site.url}/ok")
         assert trial.content == BODY
         assert only(guard).state is CircuitState.CLOSED

@@ -195,12 +195,12 @@ EQUIVALENT: list[Equivalent] = [
     ),
     Equivalent(
         "backoff",
-        "_asked_by",
+        "_requested_delay",
         "if asked is not None and 0 < asked < math.inf:",
         ("if asked is not None and 0 < asked != math.inf:",),
         "Nothing is more than infinity.",
     ),
-    Equivalent("backoff", "_asked_by", "return None", ("pass",), "So does a function that ends."),
+    Equivalent("backoff", "_requested_delay", "return None", ("pass",), "So does a function that ends."),
     Equivalent(
         "backoff",
         "_delay",

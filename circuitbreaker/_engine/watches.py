@@ -1,8 +1,8 @@
-"""What a watch sees, and how many of it were hits among the last calls or seconds.
+"""What a watch sees, and the number of hits among the last calls, or those of the last seconds.
 
-Only hits (failures, or slow calls) are kept, never the other calls: a call's number says how many ended before it, so
-the number of calls in a window is a difference of two numbers. That makes the cost of a success independent of the
-window, and lets it go by unseen until the number or the moment that a watch asks for.
+Only hits (failures or slow calls) are stored, never the other calls: a call's number says how many ended before it, so
+the number of calls in a window is the difference of two numbers. That makes the cost of a success independent of the
+window, and no watch needs to see one before the number or the time that it asks for.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from .snapshot import WatchSnapshot
 __all__ = ["NEVER", "LastCalls", "LastSeconds", "Outcome", "SparseWatch"]
 
 NEVER = sys.maxsize
-"""A call's number that does not come."""
+"""A call number that is never reached."""
 
 
 class Outcome(NamedTuple):
@@ -26,19 +26,19 @@ class Outcome(NamedTuple):
     number: int
     """1, 2, 3 ... in the order in which calls ended within this closed period."""
     at: float
-    """When it ended, in seconds of the breaker's monotonic clock."""
+    """When it ended, in seconds on the breaker's monotonic clock."""
     failed: bool
     streak: int
-    """Consecutive failures up to and with this call; 0 for a success."""
+    """Consecutive failures up to and including this call; 0 for a success."""
     duration: float
-    """How long the call took, in seconds; 0 if nobody asked for durations."""
+    """How long the call took, in seconds; 0 if nothing asked for durations."""
 
 
 class SparseWatch:
     """A watch that need not see every success.
 
-    It sees all failures, and the successes that are numbered `next_number` or later, end at `next_time` or later, or
-    took more than `slower_than` seconds. This one asks for none and never trips.
+    It sees all failures, and the successes that are numbered `next_number` or higher, end at `next_time` or later, or
+    took more than `slower_than` seconds. This base class asks for no success and never trips.
     """
 
     __slots__ = ()  # A watch whose thresholds change has slots for them.
@@ -47,11 +47,11 @@ class SparseWatch:
     slower_than: float = math.inf
 
     def see(self, outcome: Outcome) -> str | None:
-        """Take `outcome` in. Return why the circuit should open now, or `None`."""
+        """Count `outcome`. Return the reason to open the circuit now, or `None`."""
         return None
 
     def count_unseen(self, number: int, at: float) -> None:
-        """Count the calls up to `number`, the last of which ended at `at`: of those not seen, none is a hit."""
+        """Note that the calls up to `number` ended, the last one at `at`. None of those not shown was a hit."""
 
     def snapshot(self, number: int, now: float) -> WatchSnapshot:
         """What this watch has seen that still counts, `number` calls having ended by `now`."""
@@ -62,7 +62,7 @@ class SparseWatch:
 
 
 class LastCalls:
-    """Hits among the last `size` calls. Memory grows with the hits in the window, time with nothing."""
+    """Hits among the last `size` calls. Memory grows with the hits in the window; the time per call does not grow."""
 
     __slots__ = ("_hits", "_latest", "_size", "next_number", "next_time")
 
@@ -70,13 +70,12 @@ class LastCalls:
         self._size = size
         self._latest = 0
         self._hits: deque[int] = deque()  # the numbers of the hits
-        self.next_number = (
-            minimum  # Only the success that completes the minimum can tip the balance; later ones dilute.
-        )
+        # Only one success can trip: the one that completes the minimum. Later ones lower the rate.
+        self.next_number = minimum
         self.next_time = math.inf
 
     def take(self, outcome: Outcome, hit: bool) -> tuple[int, int]:
-        """Take `outcome` in, and return the hits and the calls now in the window."""
+        """Count `outcome`, and return the numbers of hits and calls now in the window."""
         self._latest = max(self._latest, _number(outcome, hit, self.next_number))
         if self._latest >= self.next_number:
             self.next_number = NEVER
@@ -106,7 +105,8 @@ class LastSeconds:
     """Hits among the calls of the last `span` seconds.
 
     Calls that end within a hundredth of the span share a slot, which is dropped when its first call is older than the
-    span. So nothing older ever counts, at most a hundredth is dropped early, and a hundred slots are enough.
+    span. So no older call ever counts, calls are dropped at most a hundredth of the span early, and a hundred slots are
+    enough.
     """
 
     __slots__ = ("_grain", "_hits", "_latest", "_minimum", "_slots", "_span", "next_number", "next_time")
@@ -122,7 +122,7 @@ class LastSeconds:
         self.next_time = -math.inf  # The first success opens the first slot.
 
     def take(self, outcome: Outcome, hit: bool) -> tuple[int, int]:
-        """Take `outcome` in, and return the hits and the calls now in the window."""
+        """Count `outcome`, and return the numbers of hits and calls now in the window."""
         number = _number(outcome, hit, self.next_number)
         self._count(number, outcome.at, max(self._latest, number - 1))
         while self._slots[0].start < outcome.at - self._span:
@@ -138,11 +138,11 @@ class LastSeconds:
         oldest, newest = self._slots[0], self._slots[-1]
         completing = oldest.before + self._minimum
         self.next_number = completing if completing > self._latest else NEVER
-        # Old successes that leave can tip the balance too, so a success is seen when a slot ends or leaves.
+        # Dropping old successes raises the rate and can trip too, so a success is seen when a slot ends or is dropped.
         self.next_time = min(newest.start + self._grain, oldest.start + self._span)
 
     def count_unseen(self, number: int, at: float) -> None:
-        """Count the calls up to `number` as of `at`."""
+        """Count the calls up to `number`, the last of which ended at `at`."""
         self._count(number, at, self._latest)
 
     def snapshot(self, number: int, now: float) -> WatchSnapshot:
@@ -163,14 +163,17 @@ class LastSeconds:
             self._aim()
 
     def _count(self, number: int, at: float, before: int) -> None:
-        # Beside a large reading of the clock a tiny grain is nothing, but one moment has one slot all the same.
+        # Added to a large clock reading, a tiny grain may vanish in rounding: `start < at` keeps one slot per reading.
         if not self._slots or self._slots[-1].start < at >= self._slots[-1].start + self._grain:
             self._slots.append(_Slot(at, before))
         self._latest = max(self._latest, number)
 
 
 def _number(outcome: Outcome, hit: bool, due: int) -> int:
-    """The number of `outcome`, or `due` of a success that overtook that one: the minimum is judged all the same."""
+    """The number of `outcome`, but at most `due` for a success.
+
+    A success that overtakes the one numbered `due` is counted in its place, so the rate is judged at the minimum.
+    """
     return outcome.number if hit else min(outcome.number, due)
 
 

@@ -1,1 +1,1 @@
-"""Circuits at the edges: a module for each tool, named after it, which is imported by its users alone."""
+"""Circuits for other libraries: one module per library, named after it and imported only by those who use it."""

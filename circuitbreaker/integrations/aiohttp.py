@@ -1,11 +1,11 @@
-"""aiohttp: a circuit for each host, in a middleware of the session. aiohttp 3.12 and newer.
+"""aiohttp: a circuit per host, as a middleware of the session. Needs aiohttp 3.12 or newer.
 
     aiohttp.ClientSession(middlewares=[CircuitBreakerMiddleware()])
 
-Timeouts, redirects, cookies, tracing and authentication are the session's own, and work as without it.
+Timeouts, redirects, cookies, tracing and authentication are the session's own, and work as they do without it.
 
-aiohttp sends some requests a second time, when the connection of the first has broken. Both are one call here, as they
-are to the caller: the verdict is that of the second.
+aiohttp sends some requests a second time if the connection of the first attempt breaks. Both attempts are one call
+here, as they are for the caller, and the second decides the verdict.
 """
 
 from __future__ import annotations
@@ -31,19 +31,19 @@ __all__ = ["CircuitBreakerMiddleware", "CircuitOpenClientError", "judge", "origi
 
 
 def origin(request: aiohttp.ClientRequest) -> str:
-    """The usual key: scheme, host and port."""
+    """The default key: scheme, host and port."""
     return str(request.url.origin())
 
 
 def judge(end: aiohttp.ClientResponse | Exception) -> bool | None:
-    """The usual judge: timeouts, broken connections, what is no HTTP, and `FAILURE_STATUSES` are failures.
+    """The default judge: timeouts, broken connections, malformed HTTP and `FAILURE_STATUSES` are failures.
 
-    A pool that is full here, a session that is closed, a body to send that raises, an invalid URL, or the refusal of
-    another circuit say nothing about the server.
+    What says nothing about the server is ignored: a full connection pool, a closed session, a request body that raises,
+    an invalid URL, and another circuit's refusal.
     """
     if isinstance(end, aiohttp.ClientResponse):
         return end.status in FAILURE_STATUSES
-    if isinstance(end, CircuitOpenError) or _is_of_this_side(end) or _came_of_waiting_in_the_pool(end):
+    if isinstance(end, CircuitOpenError) or _is_local(end) or _waited_for_the_pool(end):
         return None
     if isinstance(end, aiohttp.ClientResponseError):
         return True if isinstance(end.__cause__, HttpProcessingError) or end.status in FAILURE_STATUSES else None
@@ -52,14 +52,14 @@ def judge(end: aiohttp.ClientResponse | Exception) -> bool | None:
 
 
 class CircuitOpenClientError(CircuitOpenError, aiohttp.ClientConnectionError):
-    """A request that was refused by an open circuit. It was not sent."""
+    """An open circuit refused a request, which was not sent."""
 
     request: aiohttp.RequestInfo
-    """What was refused: `url`, `method`, `headers` and `real_url`. The body is not kept."""
+    """The refused request's `url`, `method`, `headers` and `real_url`. Its body is not kept."""
 
 
 class CircuitBreakerMiddleware:
-    """Guards what a session sends.
+    """Guards the requests of a session.
 
     A refused request raises `CircuitOpenClientError`, a `CircuitOpenError` and an `aiohttp.ClientConnectionError`.
 
@@ -83,7 +83,7 @@ class CircuitBreakerMiddleware:
     async def __call__(
         self, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
     ) -> aiohttp.ClientResponse:
-        """Send `request`, if its circuit lets it."""
+        """Send `request` if its circuit admits it, or raise `CircuitOpenClientError`."""
         first = self._first_attempt(request)
         call = _admitted(self._guard, request) if first is None else first
         try:
@@ -99,7 +99,7 @@ class CircuitBreakerMiddleware:
         return response
 
     def _await_second_attempt(self, broken: _Broken) -> None:
-        """Leave the verdict to the second attempt. If there is none, it falls with the task's next request, or end."""
+        """Leave the verdict to the second attempt. Without one, the call fails at the task's next request, or end."""
         task = _task()
         if task not in self._broken:
             self._broken[task] = []
@@ -107,15 +107,17 @@ class CircuitBreakerMiddleware:
         self._broken[task].append(broken)
 
     def _first_attempt(self, request: aiohttp.ClientRequest) -> ClientCall | None:
-        """The call of which `request` is the second attempt, if it is one."""
+        """The call whose second attempt is `request`, or `None` if it is a first attempt."""
         task = _task()
         waiting = self._broken.get(task, [])
         first = next((each for each in waiting if _is_second_attempt(request, each.request)), None)
-        # A request may go out between two attempts of another: for a token, say.
-        over = [each for each in waiting if each is not first and not _may_be_sent_again(each.request, request)]
-        for broken in over:
-            broken.call.failed(broken.error)
-        self._keep(task, [each for each in waiting if each is not first and each not in over])
+        others = [each for each in waiting if each is not first]
+        # A request of another call, for a token say, may come between two attempts. After any other, no second follows.
+        kept = [each for each in others if _may_be_sent_again(each.request, request)]
+        for broken in others:
+            if broken not in kept:
+                broken.call.failed(broken.error)
+        self._keep(task, kept)
         return None if first is None else first.call
 
     def _keep(self, task: asyncio.Task[Any], waiting: list[_Broken]) -> None:
@@ -130,7 +132,7 @@ class CircuitBreakerMiddleware:
 
 
 class _Broken(NamedTuple):
-    """A first attempt whose connection has broken."""
+    """A first attempt whose connection broke."""
 
     request: aiohttp.ClientRequest
     call: ClientCall
@@ -142,74 +144,74 @@ def _admitted(guard: ClientGuard, request: aiohttp.ClientRequest) -> ClientCall:
         return guard.admit(request)
     except CircuitOpenError as refused:
         error = CircuitOpenClientError.like(refused)
-        headers: Any = CIMultiDict(request.headers)  # the view that is usually there cannot be pickled
+        headers: Any = CIMultiDict(request.headers)  # a copy: what is usually there is a view, and cannot be pickled
         error.request = request.request_info._replace(headers=headers)
         raise error from None
 
 
 def _is_sent_again(request: aiohttp.ClientRequest, error: BaseException) -> bool:
-    """Whether aiohttp sends `request` a second time (RFC 9112, 9.3.1)."""
+    """Whether aiohttp will send `request` a second time after `error` (RFC 9112, 9.3.1)."""
     broken = isinstance(error, aiohttp.ClientOSError | aiohttp.ServerDisconnectedError)
     return broken and not isinstance(error, aiohttp.ClientConnectorError) and request.method in IDEMPOTENT_METHODS
 
 
 def _is_second_attempt(request: aiohttp.ClientRequest, first: aiohttp.ClientRequest) -> bool:
-    """Whether they belong to one call of the session's. A middleware that sends again does so with the same request."""
+    """Whether both belong to one call of the session. A middleware that retries sends the same request object."""
     same_call = _timer(request) is _timer(first) is not None
     return same_call and request is not first and request.url.origin() == first.url.origin()
 
 
 def _may_be_sent_again(first: aiohttp.ClientRequest, now: aiohttp.ClientRequest) -> bool:
-    """Whether the session's call, for which `first` was sent, waits for `now`, a request of another call, to end."""
+    """Whether the session's call that sent `first` is waiting for `now`, a request of another call, to end."""
     callers = (frame for frame, _ in walk_stack(None) if frame.f_code.co_name == "_request")
     return first is not now and any(frame.f_locals.get("timer", ...) is _timer(first) for frame in callers)
 
 
 def _follow(response: aiohttp.ClientResponse, request: aiohttp.ClientRequest, call: ClientCall) -> None:
-    """Say how the body ends: all of it has come, or its connection is given back or closed before."""
+    """Report how the body ends: all of it has arrived, or its connection was released or closed before."""
     content, connection = response.content, response.connection
 
-    def over() -> None:
+    def ended() -> None:
         error = content.exception()
-        if error is not None and not _is_of_this_side(error):
+        if error is not None and not _is_local(error):
             call.failed(error)
         elif content.is_eof():
             call.ended()
         elif (late := _expired(request)) is not None:
             call.failed(late)
         elif isinstance(cancelled := sys.exc_info()[1], asyncio.CancelledError):
-            call.failed(cancelled)  # whoever reads was cancelled, and closes the response on the way out
+            call.failed(cancelled)  # the reader was cancelled, and closes the response on its way out
         else:
             if content.total_bytes:
                 call.received()
             call.closed()
 
-    content.on_eof(over)
+    content.on_eof(ended)
     if connection is None:
-        over()
+        ended()
     else:
-        connection.add_callback(over)
+        connection.add_callback(ended)
 
 
-def _is_of_this_side(error: BaseException) -> bool:
-    """Whether it is aiohttp's error for what was closed here, or could not be sent: others have types of their own."""
+def _is_local(error: BaseException) -> bool:
+    """Whether something was closed here, or could not be sent. All other errors of connections are of subclasses."""
     return type(error) is aiohttp.ClientConnectionError
 
 
-def _came_of_waiting_in_the_pool(error: BaseException) -> bool:
-    """Whether the time was up before there was a connection to try: aiohttp has no error of its own for that."""
+def _waited_for_the_pool(error: BaseException) -> bool:
+    """Whether the time ran out while waiting for a free connection. aiohttp has no error of its own for that."""
     cause: BaseException | None = error
     while cause is not None:
         if any(frame.f_code.co_name == "_wait_for_available_connection" for frame, _ in walk_tb(cause.__traceback__)):
             return True
-        # async_timeout, on Python 3.10, names no cause.
+        # On Python 3.10 async_timeout sets no cause.
         cancelled = cause.__context__ if isinstance(cause.__context__, asyncio.CancelledError) else None
         cause = cause.__cause__ or cancelled
     return False
 
 
 def _end(request: aiohttp.ClientRequest, error: BaseException) -> BaseException:
-    """How `request` ended. When its total timeout is up, aiohttp cancels the task, and says so only further out."""
+    """How `request` ended. At its total timeout aiohttp cancels the task, and raises the timeout error further out."""
     late = _expired(request) if isinstance(error, asyncio.CancelledError) else None
     if late is None:
         return error
@@ -218,18 +220,18 @@ def _end(request: aiohttp.ClientRequest, error: BaseException) -> BaseException:
 
 
 def _expired(request: aiohttp.ClientRequest) -> Exception | None:
-    """The error for a total timeout that is up."""
+    """The error for a total timeout that has expired, or `None` if it has not."""
     try:
         if (timer := _timer(request)) is not None:
             timer.assert_timeout()
     except asyncio.TimeoutError:
-        return asyncio.TimeoutError("the total timeout is up")
+        return asyncio.TimeoutError("the total timeout has expired")
     return None
 
 
 def _timer(request: aiohttp.ClientRequest) -> Any:
-    """What counts the total timeout: one for all that is sent for one call of the session's."""
-    return getattr(request, "_timer", None)  # there is no public way to it
+    """The timer of the total timeout, which all requests of one call of the session share."""
+    return getattr(request, "_timer", None)  # aiohttp does not publish it
 
 
 def _task() -> asyncio.Task[Any]:

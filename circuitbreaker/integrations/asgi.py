@@ -1,10 +1,10 @@
-"""ASGI: an open circuit becomes 503, and the circuits of a registry an application. For Starlette, FastAPI and others.
+"""ASGI: 503 for a refused call, and the health of a registry's circuits. For Starlette, FastAPI and others.
 
     app.add_middleware(CircuitOpenMiddleware)
     app.router.routes.append(Route("/health/circuits", HealthEndpoint(token="...")))
 
-Nothing is imported but this package. Litestar makes answers of exceptions before any middleware sees them: its own
-module is `circuitbreaker.integrations.litestar`.
+Only this package and the standard library are imported. Litestar turns exceptions into responses before any middleware
+sees them, and has a module of its own: `circuitbreaker.integrations.litestar`.
 """
 
 from __future__ import annotations
@@ -26,19 +26,22 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 _DENIAL = "websocket.http.response"
-_BEGINNINGS = {"http.response.start", "websocket.accept", "websocket.close", f"{_DENIAL}.start"}
+_STARTS = {"http.response.start", "websocket.accept", "websocket.close", f"{_DENIAL}.start"}
 _TRY_AGAIN_LATER = 1013  # IANA, WebSocket Close Code Number Registry
 
 
 class CircuitOpenMiddleware:
-    """Answers 503 when `app` lets a `CircuitOpenError` out, or a group of nothing else; see `problems.problem`.
+    """Responds with 503 if `app` raises a `CircuitOpenError`, or a group of nothing else; see `problems.problem`.
 
-    A websocket that is not accepted yet is denied by the same answer where the server can do that, and is closed with
-    1013 otherwise. If the answer has begun, or the websocket is accepted, the error goes on to the server.
+    A websocket that is not yet accepted is denied with the same response if the server supports that, and closed with
+    1013 otherwise. Once the response has started, or the websocket is accepted, the error goes on to the server.
 
     Args:
         app: the application.
-        details: whether the answer says which circuit refused, and why.
+        details: whether the response says which circuit refused, and why.
+
+    Raises:
+        TypeError: `details` is neither `True` nor `False`.
     """
 
     def __init__(self, app: App, *, details: bool = False) -> None:
@@ -47,17 +50,17 @@ class CircuitOpenMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
-        begun = False
+        started = False
 
         async def watch(message: Message) -> None:
-            nonlocal begun
-            begun = begun or message["type"] in _BEGINNINGS
+            nonlocal started
+            started = started or message["type"] in _STARTS
             await send(message)
 
         try:
             await self._app(scope, receive, watch)
-        except Exception as error:  # and not kept here, where it would keep itself
-            answer = None if begun else self._answer_to(error, scope)
+        except Exception as error:  # not stored: its traceback refers to this frame, which would make a cycle
+            answer = None if started else self._answer_to(error, scope)
             if answer is None:
                 raise
         else:
@@ -73,7 +76,7 @@ class CircuitOpenMiddleware:
 
 
 class HealthEndpoint:
-    """The circuits of a registry, as an ASGI application; see `circuitbreaker.health.Health` for the arguments."""
+    """The health of a registry's circuits, as an ASGI application. Takes the arguments of `health.Health`."""
 
     def __init__(
         self,
@@ -86,18 +89,22 @@ class HealthEndpoint:
         self._health = Health(registry, critical=critical, token=token, details=details)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request; a websocket is closed."""
+        """Respond to one request; close a websocket.
+
+        Raises:
+            ValueError: the scope is of another type.
+        """
         if scope["type"] == "websocket":
             await send({"type": "websocket.close"})
         elif scope["type"] == "http":
             answer = self._health.answer(method=scope["method"], authorization=_header(scope, b"authorization"))
             await _answer(answer, scope, send)
         else:
-            raise ValueError(f"the circuits' health is for HTTP requests, got a scope of type {scope['type']!r}")
+            raise ValueError(f"HealthEndpoint is for HTTP requests, got a scope of type {scope['type']!r}")
 
 
 def _header(scope: Scope, name: bytes) -> str | None:
-    """All that the request has under `name`, as one; `None` if there is none."""
+    """All of the request's headers called `name`, joined by commas; `None` if there is none."""
     values = [bytes(value).decode("latin-1") for each, value in scope["headers"] if each.lower() == name]
     return ", ".join(values) if values else None
 

@@ -1,9 +1,9 @@
-"""Django: an open circuit becomes 503, and the circuits of a registry a view.
+"""Django: 503 for a refused call, and the health of a registry's circuits.
 
     MIDDLEWARE = [..., "circuitbreaker.integrations.django.CircuitOpenMiddleware"]
     urlpatterns = [path("health/circuits", health(token="...")), ...]
 
-The setting `CIRCUITBREAKER_DETAILS`, by default false, says whether the answer tells which circuit refused, and why.
+If the setting `CIRCUITBREAKER_DETAILS` is true, the 503 response says which circuit refused, and why.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ __all__ = ["CircuitOpenMiddleware", "health"]
 
 
 class CircuitOpenMiddleware:
-    """Answers 503 when a view lets a `CircuitOpenError` out, or a group of nothing else; see `problems.problem`.
+    """Responds with 503 if a view raises a `CircuitOpenError`, or a group of nothing else; see `problems.problem`.
 
-    An error in the middle of a streamed body goes on to the server, and one of another middleware's is not seen.
+    An error in the middle of a streamed body goes on to the server. Errors of other middleware are not caught.
     """
 
     sync_capable = True
@@ -47,7 +47,7 @@ class CircuitOpenMiddleware:
         return self._get_response(request)
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
-        """The answer, if `exception` is a refusal."""
+        """Return the response if `exception` is a refusal, otherwise `None`."""
         refusal = refusal_in(exception)
         if refusal is None:
             return None
@@ -62,7 +62,7 @@ def health(
     token: str | None = None,
     details: bool = False,
 ) -> Callable[[HttpRequest], HttpResponse]:
-    """The circuits of a registry, as a view; see `circuitbreaker.health.Health` for the arguments."""
+    """Return a view of the health of a registry's circuits. Takes the arguments of `circuitbreaker.health.Health`."""
     circuits = Health(registry, critical=critical, token=token, details=details)
 
     @csrf_exempt

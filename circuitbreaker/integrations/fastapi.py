@@ -1,8 +1,8 @@
-"""FastAPI: a dependency that puts a circuit around the call of an endpoint.
+"""FastAPI: a dependency that guards the call of an endpoint.
 
     @app.post("/orders", dependencies=[Depends(guard("payments"))])
 
-The answer to a refused call comes from `circuitbreaker.integrations.asgi.CircuitOpenMiddleware`.
+The response to a refused call comes from `circuitbreaker.integrations.asgi.CircuitOpenMiddleware`.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ __all__ = ["guard"]
 
 
 def guard(breaker: str | CircuitBreaker) -> Callable[[], AsyncIterator[CircuitBreaker]]:
-    """A dependency that lasts as long as the endpoint's call, and gives the breaker; for `Depends(guard("payments"))`.
+    """Return a dependency that guards the endpoint's call and yields the breaker: `Depends(guard("payments"))`.
 
-    The endpoint may be sync or async. A refused call raises `CircuitOpenError`, and the endpoint does not run. What it
-    raises is judged as the breaker's options say, but for what is the client's and says nothing about the dependency:
-    an `HTTPException` below 500, a request that FastAPI found invalid, a client that is gone.
+    The endpoint may be sync or async. A refused call raises `CircuitOpenError`, and the endpoint does not run. Errors
+    are judged by the breaker's options, except for the client's own, which say nothing about the dependency and are
+    ignored: an `HTTPException` below 500, a request that FastAPI finds invalid, a client that has disconnected.
 
-    The call ends when the answer has been sent; with `Depends(guard(...), scope="function")`, from FastAPI 0.121, when
-    the endpoint returns.
+    The call ends when the response has been sent; with `Depends(guard(...), scope="function")`, from FastAPI 0.121,
+    when the endpoint returns.
 
     Args:
-        breaker: a breaker; or the name of one, which is looked up in the default registry at each call. If there is
-            none of that name then, one is made, with the registry's defaults, and held by the registry.
+        breaker: a breaker; or a name, which is looked up in the default registry at each call. If there is no breaker
+            of that name, the registry makes one with its defaults, and keeps a reference to it.
 
     Raises:
         TypeError: `breaker` is neither.
@@ -54,7 +54,7 @@ def guard(breaker: str | CircuitBreaker) -> Callable[[], AsyncIterator[CircuitBr
         try:
             yield found
         except BaseException as error:
-            if _says_nothing(error):
+            if _is_the_clients(error):
                 permit.release()
             else:
                 permit.settle(error)
@@ -64,8 +64,8 @@ def guard(breaker: str | CircuitBreaker) -> Callable[[], AsyncIterator[CircuitBr
     return guarded
 
 
-_THE_CLIENTS = (RequestValidationError, WebSocketRequestValidationError, ClientDisconnect, WebSocketDisconnect)
+_CLIENT_ERRORS = (RequestValidationError, WebSocketRequestValidationError, ClientDisconnect, WebSocketDisconnect)
 
 
-def _says_nothing(error: BaseException) -> bool:
-    return isinstance(error, _THE_CLIENTS) or (isinstance(error, HTTPException) and error.status_code < 500)
+def _is_the_clients(error: BaseException) -> bool:
+    return isinstance(error, _CLIENT_ERRORS) or (isinstance(error, HTTPException) and error.status_code < 500)

@@ -1,9 +1,7 @@
-"""Flask: an open circuit becomes 503, and the circuits of a registry a view.
+"""Flask: 503 for a refused call, and the health of a registry's circuits.
 
-    CircuitOpen(app)
-    app.add_url_rule("/health/circuits", view_func=health(token="..."))
-
-What Flask has in the place of a middleware for errors is a handler; the name is that of its siblings.
+CircuitOpen(app)
+app.add_url_rule("/health/circuits", view_func=health(token="..."))
 """
 
 from __future__ import annotations
@@ -22,14 +20,17 @@ __all__ = ["CircuitOpen", "health"]
 
 
 class CircuitOpen:
-    """Answers 503 when a view lets a `CircuitOpenError` out; see `problems.problem`.
+    """Responds with 503 if a view raises a `CircuitOpenError`; see `problems.problem`.
 
-    It is an error handler, like those of the application: one of a blueprint's that takes every `Exception` comes
-    before it. An error in the middle of a streamed body goes on to the server.
+    It is an error handler of the application, so a blueprint's handler for every `Exception` takes precedence. An error
+    in the middle of a streamed body goes on to the server.
 
     Args:
-        app: the application; or none, to be given to `init_app` later.
-        details: whether the answer says which circuit refused, and why.
+        app: the application; if not given, call `init_app` later.
+        details: whether the response says which circuit refused, and why.
+
+    Raises:
+        TypeError: `details` is neither `True` nor `False`.
     """
 
     def __init__(self, app: Flask | None = None, *, details: bool = False) -> None:
@@ -38,7 +39,7 @@ class CircuitOpen:
             self.init_app(app)
 
     def init_app(self, app: Flask) -> None:
-        """Take care of `app`, too."""
+        """Register the error handler with `app`. Any number of applications may share one."""
         app.register_error_handler(CircuitOpenError, self._answer)
 
     def _answer(self, error: CircuitOpenError) -> Response:
@@ -53,7 +54,7 @@ def health(
     token: str | None = None,
     details: bool = False,
 ) -> Callable[[], Response]:
-    """The circuits of a registry, as a view; see `circuitbreaker.health.Health` for the arguments."""
+    """Return a view of the health of a registry's circuits. Takes the arguments of `circuitbreaker.health.Health`."""
     circuits = Health(registry, critical=critical, token=token, details=details)
 
     def circuits_health() -> Response:
@@ -65,5 +66,5 @@ def health(
 
 
 def _response(answer: Answer) -> Response:
-    # A list, for of a string Flask takes the length, and to HEAD it is empty.
+    # A list: from bytes Flask would set the Content-Length, and for HEAD they are empty.
     return Response([answer.body], answer.status, answer.headers)

@@ -1,10 +1,10 @@
-"""grpc: a circuit for each target, or for each method, in an interceptor of the channel.
+"""grpc: a circuit per target, or per method with a `key`, as an interceptor of the channel.
 
     grpc.intercept_channel(channel, CircuitBreakerInterceptor("payments:50051"))
     grpc.aio.insecure_channel("payments:50051", interceptors=AsyncCircuitBreakerInterceptor("payments:50051"))
 
-The verdict falls when a call ends: a unary one by its response or error, a stream of responses by its last. A stream
-that its consumer cancels or drops is a success if some of it came; otherwise its permit is given back.
+The verdict falls when a call ends: for a unary call with its response or error, for a stream of responses with its
+last one. A stream that its consumer cancels or drops is a success if any of it arrived; otherwise it is ignored.
 """
 
 from __future__ import annotations
@@ -48,28 +48,29 @@ FAILURE_CODES: frozenset[grpc.StatusCode] = frozenset(
         grpc.StatusCode.UNKNOWN,
     }
 )
-"""The status codes that count against a server: it fails, is overloaded, or too slow. Other codes are answers."""
-_OWN_MISTAKES = ("Exception serializing request!", "Exception iterating requests!")
-"""What grpc says when the caller's own code raises, with INTERNAL and UNKNOWN for codes."""
+"""The status codes that count against a server: it fails, is overloaded or too slow. Any other code is an answer."""
+_CALLERS_MISTAKES = ("Exception serializing request!", "Exception iterating requests!")
+"""The details that grpc gives when the caller's own code raises; the codes are INTERNAL and UNKNOWN."""
 _PUSHBACK = "grpc-retry-pushback-ms"
 
 
 @grpc.ClientCallDetails.register
 class CallDetails(NamedTuple):
-    """What `key` is asked about, and a refused call's `request`: a `grpc.ClientCallDetails` that can be pickled."""
+    """What `key` receives, and what a refusal has as its `request`: a `grpc.ClientCallDetails` that can be pickled."""
 
     method: str
-    """As in "/payments.Payments/Charge"."""
+    """Such as "/payments.Payments/Charge"."""
     timeout: float | None
+    """In seconds; `None` if there is none."""
     metadata: Any
-    """As the caller gave it; in an error a tuple of pairs."""
+    """As the caller gave it; in a refusal, a tuple of pairs."""
     wait_for_ready: bool | None
 
 
 class FailedRpcError(CircuitBreakerError, grpc.RpcError):
-    """A call that ended with another status than OK: what `judge` is asked about, sync and async.
+    """A call that ended with a status other than OK: what `judge` receives, sync and async.
 
-    It is never raised. If it is a failure, it is what a breaker and its listeners are told.
+    Never raised. If it is a failure, it is the `error` that breakers and listeners receive.
     """
 
     def __init__(self, code: grpc.StatusCode, details: str | None, trailing_metadata: Any) -> None:
@@ -78,18 +79,18 @@ class FailedRpcError(CircuitBreakerError, grpc.RpcError):
         self._details = details
         self._trailing_metadata: tuple[Any, ...] = tuple(trailing_metadata or ())
         self.retry_after: float | None = _pushback(self._trailing_metadata)
-        """Seconds: the server's pushback (gRFC A6), if it is positive; `RetryAfter` reads it."""
+        """The server's pushback (gRFC A6), in seconds, if it is positive; `RetryAfter` reads it."""
 
     def code(self) -> grpc.StatusCode:
         """The status code."""
         return self._code
 
     def details(self) -> str | None:
-        """The server's text."""
+        """The server's description of the error."""
         return self._details
 
     def trailing_metadata(self) -> tuple[Any, ...]:
-        """The metadata that came with the status: pairs of a name in lower case, and a text or bytes."""
+        """The metadata sent with the status: pairs of a lower-case name, and a string or bytes."""
         return self._trailing_metadata
 
     def __str__(self) -> str:
@@ -97,7 +98,7 @@ class FailedRpcError(CircuitBreakerError, grpc.RpcError):
 
 
 def _pushback(metadata: tuple[Any, ...]) -> float | None:
-    """In seconds. A negative or malformed one forbids a retry, and says nothing about when others may come."""
+    """The pushback in seconds. A negative or malformed one forbids a retry, but gives no time for other calls."""
     with suppress(KeyError, ValueError):
         milliseconds = int(dict(metadata)[_PUSHBACK])
         return milliseconds / 1000 if milliseconds > 0 else None
@@ -105,9 +106,9 @@ def _pushback(metadata: tuple[Any, ...]) -> float | None:
 
 
 def judge(end: FailedRpcError) -> bool | None:
-    """The usual judge: `FAILURE_CODES` are failures.
+    """The default judge: `FAILURE_CODES` are failures.
 
-    It is not asked about calls that ended well, that somebody cancelled, or that the caller's own code broke.
+    It is not called for calls that succeeded, were cancelled, or failed in the caller's own code.
     """
     return end.code() in FAILURE_CODES
 
@@ -117,10 +118,10 @@ def judge(end: FailedRpcError) -> bool | None:
 
 class _RefusedError(CircuitOpenError):
     request: CallDetails
-    """The call that was refused."""
+    """The refused call."""
 
     def code(self) -> grpc.StatusCode:
-        """UNAVAILABLE."""
+        """Return UNAVAILABLE."""
         return grpc.StatusCode.UNAVAILABLE
 
     def details(self) -> str:
@@ -128,7 +129,7 @@ class _RefusedError(CircuitOpenError):
         return str(self)
 
     def debug_error_string(self) -> str:
-        """The same text."""
+        """The text of the refusal, as in `details()`."""
         return str(self)
 
     def __repr__(self) -> str:
@@ -139,60 +140,60 @@ _R = TypeVar("_R", bound=_RefusedError)
 
 
 class CircuitOpenRpcError(_RefusedError, grpc.RpcError, grpc.Call, _Future):
-    """A call that was refused by an open circuit. It was not sent.
+    """An open circuit refused a call, which was not sent.
 
-    Like grpc's own errors it is the call too, which has ended: `result()` and the first `next()` raise it.
+    Like grpc's own errors it is also the call, which has ended: `result()` and the first `next()` raise it.
     """
 
     def initial_metadata(self) -> tuple[()]:
-        """None came."""
+        """Return an empty tuple: nothing was received."""
         return ()
 
     def trailing_metadata(self) -> tuple[()]:
-        """None came."""
+        """Return an empty tuple: nothing was received."""
         return ()
 
     def is_active(self) -> bool:
-        """It has ended."""
+        """Return `False`: the call has ended."""
         return False
 
     def time_remaining(self) -> Any:
-        """`None`: nobody waits for it."""
+        """Return `None`: the call has ended."""
 
     def add_callback(self, callback: Callable[[], None]) -> bool:
-        """It has ended: `callback` will not be called."""
+        """Return `False`: the call has ended, and `callback` will not be called."""
         return False
 
     def cancel(self) -> bool:
-        """It has ended, and cannot be cancelled."""
+        """Return `False`: the call has ended, and cannot be cancelled."""
         return False
 
     def cancelled(self) -> bool:
-        """It was not cancelled."""
+        """Return `False`: the call was refused, not cancelled."""
         return False
 
     def running(self) -> bool:
-        """It has ended."""
+        """Return `False`: the call has ended."""
         return False
 
     def done(self) -> bool:
-        """It has ended."""
+        """Return `True`: the call has ended."""
         return True
 
     def result(self, timeout: float | None = None) -> Any:
-        """Raise it."""
+        """Raise this error."""
         raise self
 
     def exception(self, timeout: float | None = None) -> CircuitOpenRpcError:
-        """The error itself."""
+        """Return this error."""
         return self
 
     def traceback(self, timeout: float | None = None) -> Any:
-        """Where it was raised."""
+        """Return the traceback of this error."""
         return self.__traceback__
 
     def add_done_callback(self, fn: Callable[[Any], None]) -> None:
-        """Call `fn` now."""
+        """Call `fn` with this call at once: it has ended."""
         fn(self)
 
     def __iter__(self) -> Iterator[Any]:
@@ -203,14 +204,14 @@ class CircuitOpenRpcError(_RefusedError, grpc.RpcError, grpc.Call, _Future):
 
 
 class CircuitOpenAioRpcError(_RefusedError, grpc.aio.AioRpcError):
-    """A call of `grpc.aio` that was refused by an open circuit. It was not sent."""
+    """An open circuit refused a call of `grpc.aio`, which was not sent."""
 
     def initial_metadata(self) -> grpc.aio.Metadata:
-        """None came."""
+        """Return empty metadata: nothing was received."""
         return grpc.aio.Metadata()
 
     def trailing_metadata(self) -> Any:
-        """None came."""
+        """Return empty metadata: nothing was received."""
         return grpc.aio.Metadata()
 
 
@@ -226,17 +227,17 @@ class CircuitBreakerInterceptor(
     """Guards the calls of a channel, of all four kinds.
 
     A refused call raises `CircuitOpenRpcError`, which is a `CircuitOpenError` and a `grpc.RpcError` with UNAVAILABLE,
-    where grpc raises its own: a unary call when it is made, a future when its result is asked for, a stream of
+    where grpc raises its own errors: a unary call when it is made, a future when its result is requested, a stream of
     responses when it is iterated.
 
     Args:
-        target: what the channel is connected to, which an interceptor is not told. It is the usual key.
-        options: see `circuitbreaker.clients.ClientOptions`. `key` is asked about `CallDetails`, `judge` about
-            `FailedRpcError`; `time_to` of "headers" is to a stream's first response.
+        target: what the channel is connected to, which grpc does not pass to interceptors. It is the default key.
+        options: see `circuitbreaker.clients.ClientOptions`. `key` receives `CallDetails`, and `judge` a
+            `FailedRpcError`. With `time_to="headers"`, a stream's duration ends at its first response.
 
     Raises:
         ValueError: an option breaks its rule.
-        TypeError: `target` is no string; an option is unknown, or of the wrong kind.
+        TypeError: `target` is not a string; an option is unknown, or of the wrong kind.
     """
 
     def __init__(self, target: str, **options: Unpack[ClientOptions]) -> None:
@@ -248,42 +249,43 @@ class CircuitBreakerInterceptor(
         return self._guard.breakers
 
     def intercept_unary_unary(self, continuation: Any, client_call_details: Any, request: Any) -> Any:
-        """Send the call, if its circuit lets it."""
+        """Send the call if its circuit admits it; otherwise return the error as the call."""
         return self._send(continuation, client_call_details, request)
 
     def intercept_unary_stream(self, continuation: Any, client_call_details: Any, request: Any) -> Any:
-        """Send the call, if its circuit lets it."""
+        """Send the call if its circuit admits it; otherwise return the error as the call."""
         return self._send(continuation, client_call_details, request, _Responses)
 
     def intercept_stream_unary(self, continuation: Any, client_call_details: Any, request_iterator: Any) -> Any:
-        """Send the call, if its circuit lets it."""
+        """Send the call if its circuit admits it; otherwise return the error as the call."""
         return self._send(continuation, client_call_details, request_iterator)
 
     def intercept_stream_stream(self, continuation: Any, client_call_details: Any, request_iterator: Any) -> Any:
-        """Send the call, if its circuit lets it."""
+        """Send the call if its circuit admits it; otherwise return the error as the call."""
         return self._send(continuation, client_call_details, request_iterator, _Responses)
 
     def _send(
-        self, continuation: Any, details: Any, requests: Any, view: Callable[[Any, ClientCall], Any] | None = None
+        self, continuation: Any, details: Any, requests: Any, wrap: Callable[[Any, ClientCall], Any] | None = None
     ) -> Any:
-        known = _known(details)
+        request = _request(details)
         try:
-            guarded = self._guard.admit(known)
+            guarded = self._guard.admit(request)
         except CircuitOpenError as refused:
-            return _refusal(CircuitOpenRpcError, refused, known)  # raised here, grpc would call it INTERNAL
+            return _refusal(CircuitOpenRpcError, refused, request)  # If it were raised, grpc would make it INTERNAL.
         try:
             call = continuation(details, requests)
         except BaseException as error:
             _failed(guarded, error)
             raise
         _watch(call, guarded)
-        return call if view is None else view(call, guarded)
+        return call if wrap is None else wrap(call, guarded)
 
 
 class AsyncCircuitBreakerInterceptor(Sequence[grpc.aio.ClientInterceptor]):
-    """`CircuitBreakerInterceptor` for `grpc.aio`, whose channels want one interceptor for each kind of calls.
+    """`CircuitBreakerInterceptor` for `grpc.aio`, whose channels need one interceptor for each kind of call.
 
-    It is a sequence of the four, which share their breakers: give it as it is, or unpacked beside others.
+    It is a sequence of those four, which share their breakers: give it as `interceptors`, or unpack it among others.
+    Takes the same arguments. A refused call raises `CircuitOpenAioRpcError`, where grpc raises its own errors.
     """
 
     def __init__(self, target: str, **options: Unpack[ClientOptions]) -> None:
@@ -316,20 +318,20 @@ class _Kind:
         continuation: Callable[[Any, Any], Awaitable[Any]],
         details: Any,
         requests: Any,
-        view: Callable[[Any, ClientCall], Any] | None = None,
+        wrap: Callable[[Any, ClientCall], Any] | None = None,
     ) -> Any:
-        known = _known(details)
+        request = _request(details)
         try:
-            guarded = self._guard.admit(known)
+            guarded = self._guard.admit(request)
         except CircuitOpenError as refused:
-            raise _refusal(CircuitOpenAioRpcError, refused, known) from None
+            raise _refusal(CircuitOpenAioRpcError, refused, request) from None
         try:
             call = await continuation(details, requests)
         except BaseException as error:
             _failed(guarded, error)
             raise
         _watch_async(call, guarded)
-        return call if view is None else view(call, guarded)
+        return call if wrap is None else wrap(call, guarded)
 
 
 class _UnaryUnary(_Kind, grpc.aio.UnaryUnaryClientInterceptor):
@@ -358,7 +360,7 @@ def _guard(target: str, options: ClientOptions) -> ClientGuard:
     return ClientGuard("grpc", key=lambda request: target, judge=judge, options=options)
 
 
-def _known(details: Any) -> CallDetails:
+def _request(details: Any) -> CallDetails:
     method = details.method.decode() if isinstance(details.method, bytes) else details.method
     return CallDetails(method, details.timeout, details.metadata, details.wait_for_ready)
 
@@ -373,7 +375,10 @@ def _refusal(kind: type[_R], refused: CircuitOpenError, request: CallDetails) ->
 
 
 def _failed(guarded: ClientCall, error: BaseException) -> None:
-    """`error` ended the call. What is not grpc's own is the caller's: a closed channel, an interceptor that raises."""
+    """Report that `error` ended the call. Errors that are not grpc's own come from the caller's side.
+
+    A closed channel raises such an error, or another interceptor.
+    """
     if isinstance(error, grpc.Call | grpc.aio.AioRpcError) and not isinstance(error, CircuitOpenError):
         _ended(guarded, error.code(), error.details(), error.trailing_metadata())
     else:
@@ -381,19 +386,19 @@ def _failed(guarded: ClientCall, error: BaseException) -> None:
 
 
 def _ended(guarded: ClientCall, code: Any, details: Any, trailing_metadata: Any) -> None:
-    """The call ended with a status. CANCELLED is the caller's, or that of a call in whose behalf it was made."""
+    """Report the status with which the call ended. CANCELLED comes from the caller, or from the call it serves."""
     if code is grpc.StatusCode.OK:
         guarded.ended()
-    elif code is grpc.StatusCode.CANCELLED or details in _OWN_MISTAKES:
+    elif code is grpc.StatusCode.CANCELLED or details in _CALLERS_MISTAKES:
         guarded.closed()
     else:
         guarded.failed(FailedRpcError(code, details, trailing_metadata))
 
 
 def _watch(call: Any, guarded: ClientCall) -> None:
-    """Settle when `call` ends. It is held weakly: one that everybody drops is cancelled by grpc."""
+    """Settle when `call` ends. It is referred to weakly, because grpc cancels a call that is garbage-collected."""
     if not (isinstance(call, grpc.Call) and isinstance(call, grpc.Future)):
-        return  # another interceptor's own answer: of a stream its iteration says how it ends
+        return  # another interceptor's own response; for a stream, its iteration reports how it ends
     watched = ref(call)
 
     def ended() -> None:
@@ -425,7 +430,7 @@ def _watch_async(call: Any, guarded: ClientCall) -> None:
 
     def ended(call: Any) -> None:
         with suppress(StopIteration):
-            settle().send(None)  # There is nothing left to wait for.
+            settle().send(None)  # The call has ended, so this does not wait.
 
     if call.done():
         ended(call)
@@ -433,20 +438,20 @@ def _watch_async(call: Any, guarded: ClientCall) -> None:
         call.add_done_callback(ended)
 
 
-# A stream of responses, and whether some of it came
+# A stream of responses, and whether any of it arrived
 
 
 class _Stream:
-    """A call, with an eye on its responses. All else is the call's own."""
+    """A call that reports its responses. Everything else is the call's own."""
 
     def __init__(self, call: Any, guarded: ClientCall) -> None:
         self._call = call
         self._guarded = guarded
-        self._begun = False
+        self._started = False
 
-    def _came(self) -> None:
-        if not self._begun:
-            self._begun = True
+    def _received(self) -> None:
+        if not self._started:
+            self._started = True
             self._guarded.began()
             self._guarded.received()
 
@@ -476,7 +481,7 @@ class _Responses(_Stream):
         except BaseException as error:
             _failed(self._guarded, error)
             raise
-        self._came()
+        self._received()
         return response
 
 
@@ -489,11 +494,11 @@ class _AsyncResponses(_Stream):
 
     async def __anext__(self) -> Any:
         response = await self._responses.__anext__()
-        self._came()
+        self._received()
         return response
 
     async def read(self) -> Any:
         response = await self._call.read()
         if response is not grpc.aio.EOF:
-            self._came()
+            self._received()
         return response

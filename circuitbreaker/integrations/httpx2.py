@@ -1,9 +1,9 @@
-"""httpx2: a circuit for each host, in a transport around the one that sends.
+"""httpx2: a circuit per host, as a transport around the one that sends the requests.
 
     httpx2.Client(transport=CircuitBreakerTransport())
     httpx2.AsyncClient(transport=AsyncCircuitBreakerTransport())
 
-Timeouts, redirects, cookies, event hooks and authentication are the client's own, and work as without it.
+Timeouts, redirects, cookies, event hooks and authentication are the client's own, and work as they do without it.
 """
 
 from __future__ import annotations
@@ -33,19 +33,19 @@ __all__ = [
 
 
 def origin(request: httpx2.Request) -> str:
-    """The usual key: scheme, host and port."""
+    """The default key: scheme, host and port."""
     return f"{request.url.scheme}://{request.url.netloc.decode('ascii')}"
 
 
 def judge(end: httpx2.Response | Exception) -> bool | None:
-    """The usual judge: timeouts, broken connections and `FAILURE_STATUSES` are failures.
+    """The default judge: timeouts, broken connections and `FAILURE_STATUSES` are failures.
 
-    A pool that is full here, an unknown scheme, a request that breaks the protocol, or another circuit's refusal say
-    nothing about the server.
+    What says nothing about the server is ignored: a full connection pool, an unknown scheme, a request that violates
+    the protocol, and another circuit's refusal.
     """
     if isinstance(end, httpx2.Response):
         return end.status_code in FAILURE_STATUSES
-    if _came_from_the_server(end):
+    if _is_a_violation_by_the_server(end):
         return True
     if isinstance(end, httpx2.PoolTimeout | httpx2.UnsupportedProtocol | httpx2.LocalProtocolError | CircuitOpenError):
         return None
@@ -53,29 +53,29 @@ def judge(end: httpx2.Response | Exception) -> bool | None:
 
 
 class CircuitOpenTransportError(CircuitOpenError, httpx2.TransportError):
-    """A request that was refused by an open circuit. It was not sent."""
+    """An open circuit refused a request, which was not sent."""
 
 
 class CircuitBreakerTransport(httpx2.BaseTransport):
-    """Guards what `transport` sends.
+    """Guards the requests that `transport` sends.
 
-    A refused request raises `CircuitOpenTransportError`, which is a `CircuitOpenError` and a `httpx2.TransportError`.
+    A refused request raises `CircuitOpenTransportError`, which is a `CircuitOpenError` and an `httpx2.TransportError`.
 
     Args:
-        transport: what sends; a `httpx2.HTTPTransport()` if not given. For the options of that one (`verify`, `http2`,
+        transport: sends the requests; an `httpx2.HTTPTransport()` if not given. To set its options (`verify`, `http2`,
             `proxy`, ...), give one that has them.
         options: see `circuitbreaker.clients.ClientOptions`.
 
     Raises:
         ValueError: an option breaks its rule.
-        TypeError: an option is unknown, or of the wrong kind.
+        TypeError: an option is unknown, or an argument of the wrong kind.
     """
 
     def __init__(self, transport: httpx2.BaseTransport | None = None, **options: Unpack[ClientOptions]) -> None:
         self._guard = ClientGuard("httpx2", key=origin, judge=judge, options=options)
         self._transport = httpx2.HTTPTransport() if transport is None else transport
         if not isinstance(self._transport, httpx2.BaseTransport):
-            raise TypeError(f"transport must be a httpx2.BaseTransport, got {transport!r}")
+            raise TypeError(f"transport must be an httpx2.BaseTransport, got {transport!r}")
 
     @property
     def breakers(self) -> KeyedBreakers:
@@ -83,12 +83,12 @@ class CircuitBreakerTransport(httpx2.BaseTransport):
         return self._guard.breakers
 
     def handle_request(self, request: httpx2.Request) -> httpx2.Response:
-        """Send `request`, if its circuit lets it."""
+        """Send `request` if its circuit admits it, or raise `CircuitOpenTransportError`."""
         with _sending(self._guard, request) as call:
             response = self._transport.handle_request(request)
-            response.request = request  # The client sets it later; the judge may want it.
+            response.request = request  # The client sets it later, but the judge may need it.
             call.answered(response, response.status_code, response.headers, request.method)
-        if response.is_closed:  # some transports give answers that were read already
+        if response.is_closed:  # Some transports return responses that have been read already.
             call.ended()
         else:
             response.stream = _Body(cast("httpx2.SyncByteStream", response.stream), call)
@@ -112,13 +112,13 @@ class CircuitBreakerTransport(httpx2.BaseTransport):
 
 
 class AsyncCircuitBreakerTransport(httpx2.AsyncBaseTransport):
-    """`CircuitBreakerTransport` for `httpx2.AsyncClient`, with asyncio or trio."""
+    """`CircuitBreakerTransport` for `httpx2.AsyncClient`, with asyncio or trio. Takes the same arguments."""
 
     def __init__(self, transport: httpx2.AsyncBaseTransport | None = None, **options: Unpack[ClientOptions]) -> None:
         self._guard = ClientGuard("httpx2", key=origin, judge=judge, options=options)
         self._transport = httpx2.AsyncHTTPTransport() if transport is None else transport
         if not isinstance(self._transport, httpx2.AsyncBaseTransport):
-            raise TypeError(f"transport must be a httpx2.AsyncBaseTransport, got {transport!r}")
+            raise TypeError(f"transport must be an httpx2.AsyncBaseTransport, got {transport!r}")
 
     @property
     def breakers(self) -> KeyedBreakers:
@@ -126,12 +126,12 @@ class AsyncCircuitBreakerTransport(httpx2.AsyncBaseTransport):
         return self._guard.breakers
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
-        """Send `request`, if its circuit lets it."""
+        """Send `request` if its circuit admits it, or raise `CircuitOpenTransportError`."""
         with _sending(self._guard, request) as call:
             response = await self._transport.handle_async_request(request)
             response.request = request
             call.answered(response, response.status_code, response.headers, request.method)
-        if response.is_closed:  # some transports give answers that were read already
+        if response.is_closed:
             call.ended()
         else:
             response.stream = _AsyncBody(cast("httpx2.AsyncByteStream", response.stream), call)
@@ -156,7 +156,7 @@ class AsyncCircuitBreakerTransport(httpx2.AsyncBaseTransport):
 
 @contextmanager
 def _sending(guard: ClientGuard, request: httpx2.Request) -> Generator[ClientCall]:
-    """Admit `request`. What is raised while it is sent is its end, unless it is that of another request."""
+    """Admit `request`, and report an error raised while it is sent, unless that belongs to another request."""
     try:
         call = guard.admit(request)
     except CircuitOpenError as refused:
@@ -167,23 +167,23 @@ def _sending(guard: ClientGuard, request: httpx2.Request) -> Generator[ClientCal
         yield call
     except BaseException as error:
         if isinstance(error, httpx2.RequestError) and _request_of(error, request) is not request:
-            call.closed()  # What was to be sent is the answer to that one, and broke off.
+            call.closed()  # The body being sent is the response to that one, and broke off.
         else:
             call.failed(error)
         raise
 
 
-def _request_of(error: httpx2.RequestError, usual: httpx2.Request) -> httpx2.Request:
-    """The request that `error` is about: `usual`, and from now on, if it does not say."""
+def _request_of(error: httpx2.RequestError, default: httpx2.Request) -> httpx2.Request:
+    """The request that `error` belongs to. If it has none, it is given `default`."""
     try:
         return error.request
     except RuntimeError:
-        error.request = usual
-        return usual
+        error.request = default
+        return default
 
 
-def _came_from_the_server(error: Exception) -> bool:
-    """Whether a breach of HTTP/2 was received: httpcore has one error for both sides, or lets that of h2 through."""
+def _is_a_violation_by_the_server(error: Exception) -> bool:
+    """Whether the server violated HTTP/2. httpcore raises one error for both sides, or lets that of h2 through."""
     of_httpcore = error.__cause__ or error
     of_h2 = of_httpcore.__context__ if isinstance(error, httpx2.LocalProtocolError) else error
     frames = () if of_h2 is None else (frame for frame, _ in walk_tb(of_h2.__traceback__))
@@ -191,7 +191,7 @@ def _came_from_the_server(error: Exception) -> bool:
 
 
 class _Body(httpx2.SyncByteStream):
-    """The body of a response. How it ends is how the request ended."""
+    """The body of a response, which reports how it ends."""
 
     def __init__(self, stream: httpx2.SyncByteStream, call: ClientCall) -> None:
         self._stream = stream
@@ -211,7 +211,7 @@ class _Body(httpx2.SyncByteStream):
 
 
 class _AsyncBody(httpx2.AsyncByteStream):
-    """Its like for `httpx2.AsyncClient`."""
+    """The same for `httpx2.AsyncClient`."""
 
     def __init__(self, stream: httpx2.AsyncByteStream, call: ClientCall) -> None:
         self._stream = stream

@@ -1,9 +1,9 @@
-"""Litestar: an open circuit becomes 503.
+"""Litestar: 503 for a refused call.
 
     Litestar([...], plugins=[CircuitBreakerPlugin()])
 
-Litestar makes answers of exceptions before any middleware sees them, hence a plugin in the place of one. For the
-circuits' health mount `circuitbreaker.integrations.asgi.HealthEndpoint`.
+This is a plugin because Litestar turns exceptions into responses before any middleware sees them. For the health of
+circuits, mount `circuitbreaker.integrations.asgi.HealthEndpoint`.
 """
 
 from __future__ import annotations
@@ -23,19 +23,23 @@ __all__ = ["CircuitBreakerPlugin"]
 
 
 class CircuitBreakerPlugin(InitPlugin):
-    """Answers 503 when a handler lets a `CircuitOpenError` out; see `problems.problem`.
+    """Responds with 503 if a route handler raises a `CircuitOpenError`; see `problems.problem`.
 
-    A handler for that error which the application names itself comes first. Websockets are Litestar's own affair.
+    An exception handler for that error which the application has itself takes precedence. Websockets are left to
+    Litestar.
 
     Args:
-        details: whether the answer says which circuit refused, and why.
+        details: whether the response says which circuit refused, and why.
+
+    Raises:
+        TypeError: `details` is neither `True` nor `False`.
     """
 
     def __init__(self, *, details: bool = False) -> None:
         self._details = boolean("details", details)
 
     def on_app_init(self, app_config: AppConfig) -> AppConfig:
-        """Have the application answer by us."""
+        """Add the exception handler to the application."""
         handlers = cast("Any", app_config.exception_handlers)  # pyright: ignore[reportUnknownMemberType]  # half typed
         app_config.exception_handlers = {CircuitOpenError: self._answer, **handlers}
         return app_config

@@ -1,10 +1,10 @@
-"""requests: a circuit for each host, in an adapter around the one that sends.
+"""requests: a circuit per host, as an adapter around the one that sends the requests.
 
     session = requests.Session()
     session.mount("https://", CircuitBreakerAdapter())
 
-The body is watched where it comes in, at `response.raw`, so by whatever way it is read. Redirects, cookies, hooks,
-authentication and the pool of connections are the session's own, and work as without it.
+The body is watched at `response.raw`, where it arrives, so it does not matter how it is read. Redirects, cookies,
+hooks, authentication and the connection pool are the session's own, and work as they do without it.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ if TYPE_CHECKING:
 
 __all__ = ["CircuitBreakerAdapter", "CircuitOpenConnectionError", "judge", "origin"]
 
-_USUAL_PORTS = {"http": ":80", "https": ":443"}
+_DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 
 
 def origin(request: requests.PreparedRequest) -> str:
-    """The usual key: scheme, host and port."""
+    """The default key: scheme, host and port."""
     url = urlsplit(cast("str", request.url))
     host = url.netloc.rpartition("@")[2].lower()
-    return f"{url.scheme}://{host.removesuffix(_USUAL_PORTS.get(url.scheme, ''))}"
+    return f"{url.scheme}://{host.removesuffix(_DEFAULT_PORTS.get(url.scheme, ''))}"
 
 
-_SAY_NOTHING = (
+_IGNORED = (
     CircuitOpenError,
     urllib3.exceptions.EmptyPoolError,
     urllib3.exceptions.FullPoolError,
@@ -49,9 +49,9 @@ _FAILURES = (
     requests.Timeout,
     requests.exceptions.ChunkedEncodingError,
     requests.exceptions.ContentDecodingError,
-    requests.exceptions.InvalidHeader,  # the answer's: the request's are looked at before it comes here
+    requests.exceptions.InvalidHeader,  # of a response: a request's headers are checked before the adapter
     requests.exceptions.RetryError,
-    urllib3.exceptions.DecodeError,  # this and the next, for who reads `response.raw`
+    urllib3.exceptions.DecodeError,  # This and the next ones come from reading `response.raw`.
     urllib3.exceptions.IncompleteRead,
     urllib3.exceptions.ProtocolError,
     urllib3.exceptions.SSLError,
@@ -60,51 +60,51 @@ _FAILURES = (
 
 
 def judge(end: requests.Response | Exception) -> bool | None:
-    """The usual judge: timeouts, broken connections, broken bodies and `FAILURE_STATUSES` are failures.
+    """The default judge: timeouts, broken connections, broken bodies and `FAILURE_STATUSES` are failures.
 
-    A pool of connections that is full here or closed, an invalid URL, any other mistake of the caller's, or another
-    circuit's refusal say nothing about the server.
+    What says nothing about the server is ignored: a full or closed connection pool, an invalid URL or another mistake
+    of the caller, and another circuit's refusal.
     """
     if isinstance(end, requests.Response):
         return end.status_code in FAILURE_STATUSES
-    if any(isinstance(each, _SAY_NOTHING) for each in (end, *end.args)):  # requests puts urllib3's errors into its own
+    if any(isinstance(each, _IGNORED) for each in (end, *end.args)):  # requests wraps urllib3's errors in its own
         return None
-    if isinstance(end, requests.ConnectionError) and _came_from_another_answer(end):
+    if isinstance(end, requests.ConnectionError) and _is_of_a_forwarded_response(end):
         return None
     return True if isinstance(end, _FAILURES) else None
 
 
-def _came_from_another_answer(error: requests.ConnectionError) -> bool:
-    """Whether what was to be sent is an answer, and broke off: urllib3 and requests put its error into their own."""
+def _is_of_a_forwarded_response(error: requests.ConnectionError) -> bool:
+    """Whether the body being sent is another response, and broke off. urllib3 and requests wrap its error."""
     inside = [each for outer in error.args for each in (outer, *getattr(outer, "args", ()))]
     return any(isinstance(each, requests.RequestException | urllib3.exceptions.IncompleteRead) for each in inside)
 
 
 class CircuitOpenConnectionError(CircuitOpenError, requests.ConnectionError):
-    """A request that was refused by an open circuit. It was not sent, so its `response` is `None`."""
+    """An open circuit refused a request, which was not sent. So `response` is `None`."""
 
     response: requests.Response | None = None
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
-        self.args = args  # An OSError has none otherwise, and who logs requests' errors looks there.
+        self.args = args  # OSError would leave it empty, and code that logs requests' errors uses it.
 
 
 class CircuitBreakerAdapter(BaseAdapter):
-    """Guards what `adapter` sends. One may be mounted at several prefixes, and be used by many threads.
+    """Guards the requests that `adapter` sends. It may be mounted at several prefixes, and used by many threads.
 
     A refused request raises `CircuitOpenConnectionError`, which is a `CircuitOpenError` and a
-    `requests.ConnectionError`. A pickled one, or one in a pickled session, takes its options along; its circuits start
-    closed.
+    `requests.ConnectionError`. If it is pickled, alone or in a session, the copy has the same options, and its circuits
+    start closed.
 
     Args:
-        adapter: what sends; a `requests.adapters.HTTPAdapter()` if not given. For the options of that one
+        adapter: sends the requests; a `requests.adapters.HTTPAdapter()` if not given. To set its options
             (`max_retries`, `pool_maxsize`, ...), give one that has them.
         options: see `circuitbreaker.clients.ClientOptions`.
 
     Raises:
         ValueError: an option breaks its rule.
-        TypeError: an option is unknown, or of the wrong kind.
+        TypeError: an option is unknown, or an argument of the wrong kind.
     """
 
     def __init__(self, adapter: BaseAdapter | None = None, **options: Unpack[ClientOptions]) -> None:
@@ -121,11 +121,11 @@ class CircuitBreakerAdapter(BaseAdapter):
         return self._guard.breakers
 
     def send(self, request: requests.PreparedRequest, *args: Any, **kwargs: Any) -> requests.Response:
-        """Send `request`, if its circuit lets it."""
+        """Send `request` if its circuit admits it, or raise `CircuitOpenConnectionError`."""
         with self._admitted(request) as call:
             response = self._adapter.send(request, *args, **kwargs)
             call.answered(response, response.status_code, response.headers, request.method or "GET")
-        # Authentication that answers a challenge sends its second request by this.
+        # Authentication sends its response to a challenge through this.
         response.connection = cast("HTTPAdapter", self)
         if response.raw is None:
             call.ended()
@@ -154,7 +154,7 @@ _STREAMS = frozenset({"read_chunked", "stream"})
 
 
 class _Body:
-    """The `raw` of a response, but that its end is how the request ended. What `raw` has, this has, and no more."""
+    """The `raw` of a response, which reports how it ends. It has the attributes of `raw`, and no others."""
 
     _raw: Any
     _call: ClientCall
@@ -210,23 +210,23 @@ class _Body:
             for part in stream(*args, **kwargs):
                 call.received()
                 yield part
-            self._came(None)
+            self._arrived(None)
 
     def _read(self, read: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         with self._call:
             part = read(*args, **kwargs)
-            self._came(part)
+            self._arrived(part)
         return part
 
-    def _came(self, part: Any) -> None:
-        """After each read: this came, and it may have been the last."""
+    def _arrived(self, part: Any) -> None:
+        """Report `part`, which a read returned, and whether it was the last."""
         if part:
             self._call.received()
         if not (self._raw.isclosed() if hasattr(self._raw, "isclosed") else not part):
             return
         if part and "Content-Encoding" in self._raw.headers:
-            return  # All of the body came, but its decoder may have more to say.
-        if missing := getattr(self._raw, "length_remaining", None):  # read1() takes a body cut short for a whole one.
+            return  # All of the body has arrived, but its decoder may still hold some of it, or raise.
+        if missing := getattr(self._raw, "length_remaining", None):  # read1() does not notice a truncated body.
             self._call.failed(urllib3.exceptions.IncompleteRead(self._raw.tell(), missing))
         else:
             self._call.ended()

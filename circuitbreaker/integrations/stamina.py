@@ -1,4 +1,4 @@
-"""stamina: retries that do not hammer an open circuit. The retry goes outside, so that the breaker sees each attempt.
+"""stamina: retries that do not hammer an open circuit. The retry goes outside, so the breaker sees each attempt.
 
     @stamina.retry(on=unless_open(OSError))
     @circuit
@@ -8,8 +8,8 @@ To wait for the circuit instead of giving up:
 
     @stamina.retry(on=unless_open(OSError, longer_than=10))
 
-This is a backoff hook, a plain function of the error, so there is nothing of stamina's to import. It takes stamina
-25.2, the first that lets a hook say how long to wait.
+This is a backoff hook, a plain function of the error, so nothing of stamina is imported. It needs stamina 25.2, the
+first version in which a hook can return how long to wait.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ __all__ = ["BackoffHook", "unless_open"]
 _logger = getLogger("circuitbreaker")
 
 BackoffHook = Callable[[Exception], bool | float | timedelta]
-"""What stamina asks whether to retry after an error: yes, no, or yes after so long."""
+"""Decides for stamina whether to retry after an error: yes, no, or after a wait, in seconds or as a `timedelta`."""
 
 
 def unless_open(
@@ -35,25 +35,25 @@ def unless_open(
     longer_than: float | timedelta | None = None,
     jitter: float | timedelta = 1.0,
 ) -> BackoffHook:
-    """The backoff hook that answers as `on` does, but does not retry what an open circuit refused.
+    """Return a backoff hook that decides as `on` does, but does not retry what an open circuit refused.
 
-    A refusal is a `CircuitOpenError`, or an error that was raised from one, as SDKs do with the errors of their
-    clients. What is no `Exception`, such as a cancellation, is not retried.
+    A refusal is a `CircuitOpenError`, or an error raised from one, as SDKs do with the errors of their clients. What is
+    not an `Exception`, such as a cancellation, is never retried.
 
     Args:
-        on: which other errors to retry: a type, a tuple of types, or a hook. A hook that raises is logged, and the
-            call is not retried (E4).
-        longer_than: retry a refusal too, if its `retry_after` is at most so long, in seconds or as a `timedelta`. The
-            wait is `retry_after` and some jitter; stamina's `wait_max` does not limit it, and its `timeout` only stops
-            what comes after it. A circuit that is forced open is given up all the same.
-        jitter: seconds, or a `timedelta`; how much of it is drawn for each wait. All who were refused wait for the
-            same moment, whenever they came, and would be back at once.
+        on: which other errors to retry: a type, a tuple of types, or a hook. If a hook raises, the error is logged and
+            the call is not retried (E4).
+        longer_than: retry a refusal too, unless its `retry_after` is longer than this, in seconds or as a `timedelta`.
+            The wait is `retry_after` plus jitter; stamina's `wait_max` does not limit it, and its `timeout` takes
+            effect only after it. While a circuit is forced open, a refusal is not retried.
+        jitter: a random part of this is added to each wait, in seconds or as a `timedelta`. All refused callers wait
+            for the same time, whenever they called, and would return together.
 
     Raises:
-        ValueError: a time is not positive, or not finite.
+        ValueError: `longer_than` or `jitter` is not positive, or not finite.
         TypeError: an argument is of the wrong kind.
     """
-    others, patience = _hook(on), RefusalWait(longer_than, jitter)
+    others, refusals = _as_hook(on), RefusalWait(longer_than, jitter)
 
     def decide(error: Exception) -> bool | float | timedelta:
         if not isinstance(error, Exception):
@@ -61,13 +61,13 @@ def unless_open(
         refusal = refusal_cause(error)
         if refusal is None:
             return others(error)
-        return patience.worth_it(refusal) and patience.wait(refusal)
+        return refusals.worth_it(refusal) and refusals.wait(refusal)
 
     return decide
 
 
-def _hook(on: Any) -> BackoffHook:
-    """`on` as a hook that does not raise."""
+def _as_hook(on: Any) -> BackoffHook:
+    """Return `on` as a hook that does not raise."""
     kinds: Any = on if isinstance(on, tuple) else (on,)  # pyright: ignore[reportUnknownVariableType]
     if all(isinstance(kind, type) and issubclass(kind, Exception) for kind in kinds):
         return lambda error: isinstance(error, on)

@@ -1,4 +1,4 @@
-"""tenacity: retries that do not hammer an open circuit. The retry goes outside, so that the breaker sees each attempt.
+"""tenacity: retries that do not hammer an open circuit. The retry goes outside, so the breaker sees each attempt.
 
     @retry(retry=retry_unless_open(), wait=wait_random_exponential(max=10), stop=stop_after_attempt(4))
     @circuit
@@ -12,7 +12,7 @@ To wait for the circuit instead of giving up, within a budget:
         stop=stop_before_delay(120),
     )
 
-Both pieces know a refusal also behind an error that was raised from it, as SDKs do with the errors of their clients.
+Both also recognize a refusal behind an error that was raised from it, as SDKs do with the errors of their clients.
 """
 
 from __future__ import annotations
@@ -28,51 +28,51 @@ __all__ = ["retry_unless_open", "wait_for_circuit"]
 
 
 class retry_unless_open(retry_if_exception):  # noqa: N801 - as tenacity names its own
-    """Retry any `Exception`, but not what an open circuit refused: then the refusal itself is raised, no `RetryError`.
+    """Retry any `Exception` but a refusal by an open circuit, which is raised as it is, not as a `RetryError`.
 
-    Combine it as all of tenacity's: `retry_if_exception_type(OSError) & retry_unless_open()`, or
+    Combine it like tenacity's own: `retry_if_exception_type(OSError) & retry_unless_open()`, or
     `retry_unless_open() | retry_if_result(is_stale)`.
 
     Args:
-        longer_than: retry a refusal too, if its `retry_after` is at most so long, in seconds or as a `timedelta`; use
-            it with `wait_for_circuit`. A circuit that is forced open is given up all the same.
+        longer_than: retry a refusal too, unless its `retry_after` is longer than this, in seconds or as a `timedelta`;
+            use it with `wait_for_circuit`. While a circuit is forced open, a refusal is not retried.
 
     Raises:
         ValueError: `longer_than` is not positive, or not finite.
-        TypeError: `longer_than` is no time.
+        TypeError: `longer_than` is neither a number nor a `timedelta`.
     """
 
     def __init__(self, *, longer_than: float | timedelta | None = None) -> None:
-        self._patience = RefusalWait(longer_than)
+        self._refusals = RefusalWait(longer_than)
         super().__init__(self._is_worth_a_retry)
 
     def _is_worth_a_retry(self, error: BaseException) -> bool:
         if not isinstance(error, Exception):
             return False
         refusal = refusal_cause(error)
-        return refusal is None or self._patience.worth_it(refusal)
+        return refusal is None or self._refusals.worth_it(refusal)
 
 
 class wait_for_circuit(wait_base):  # noqa: N801 - as tenacity names its own
-    """After a refusal wait for its `retry_after`, and up to `jitter` seconds more; after anything else not at all.
+    """Wait for `retry_after` plus up to `jitter` seconds after a refusal, and 0 seconds after anything else.
 
-    Add it to the strategy for other failures, which comes on top: `wait_random_exponential(max=10) +
-    wait_for_circuit()`. Give up by `retry_unless_open(longer_than=...)`: this piece waits for as long as it is told.
-    While a circuit is forced open there is no time to wait for, and only `jitter` is added.
+    Add it to the wait for other failures, which then also applies to refusals: `wait_random_exponential(max=10) +
+    wait_for_circuit()`. It waits however long `retry_after` is; use `retry_unless_open(longer_than=...)` to give up.
+    While a circuit is forced open the wait is unknown, and only the jitter is waited for.
 
     Args:
-        jitter: seconds, or a `timedelta`; how much of it is drawn for each wait. All who were refused wait for the
-            same moment, whenever they came, and would be back at once.
+        jitter: a random part of this is added to each wait, in seconds or as a `timedelta`. All refused callers wait
+            for the same time, whenever they called, and would return together.
 
     Raises:
         ValueError: `jitter` is not positive, or not finite.
-        TypeError: `jitter` is no time.
+        TypeError: `jitter` is neither a number nor a `timedelta`.
     """
 
     def __init__(self, *, jitter: float | timedelta = 1.0) -> None:
-        self._patience = RefusalWait(jitter=jitter)
+        self._refusals = RefusalWait(jitter=jitter)
 
     def __call__(self, retry_state: RetryCallState) -> float:
-        """The seconds to wait."""
+        """Seconds to wait."""
         refusal = refusal_cause(retry_state.outcome.exception() if retry_state.outcome else None)
-        return 0.0 if refusal is None else self._patience.wait(refusal)
+        return 0.0 if refusal is None else self._refusals.wait(refusal)
