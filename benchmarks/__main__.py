@@ -6,6 +6,7 @@
   peers         the same operations through other libraries, each in an environment of its own
   fleet         what it costs to share a circuit, and how fast the fleet learns, tries and heals; needs a server
   clients       what a guard adds to a request of each client that there is an integration for
+  frames        the frames of the package that a call, a trip, a refusal and a recovery enter
   size          the core's source, minified and compressed, beside the peers'
   gate          compares the ratios of instructions with the committed bounds; fails beyond 10 %
 
@@ -17,7 +18,7 @@ from __future__ import annotations
 import argparse
 import platform
 
-from . import clients, fleet, gate, table
+from . import clients, fleet, frames, gate, table
 from .breakdown import breakdown
 from .footprint import bytes_each, seconds_to_import
 from .instructions import COUNTED, of_rows
@@ -88,6 +89,7 @@ COMMANDS = {
     "peers": lambda arguments: compare(arguments.instructions, arguments.quick),
     "fleet": lambda arguments: fleet.measure(arguments.quick),
     "clients": lambda arguments: clients.measure(1.0 if arguments.quick else 6.0),
+    "frames": lambda arguments: frames.measure(),
     "size": lambda arguments: sizes(),
     "gate": lambda arguments: gate.write() if arguments.write else gate.check(),
 }

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
 from ._callables import plain_callable
 from .backoff import RetryAfter, as_strategy
 from .errors import CircuitBreakerError
-from .keyed import MAXSIZE, KeyedBreakers
+from .keyed import DEFAULT_MAXSIZE, KeyedBreakers
 from .options import NAMES_ELSEWHERE, Options, merged
 from .permit import Permit
 from .registry import Registry, resolve_registry
@@ -32,7 +32,7 @@ from .registry import Registry, resolve_registry
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-__all__ = ["FAILURE_STATUSES", "ClientCall", "ClientGuard", "ClientOptions", "FailedAnswerError", "Judge"]
+__all__ = ["FAILURE_STATUSES", "ClientCall", "ClientGuard", "ClientOptions", "FailedResponseError", "Judge"]
 
 _logger = getLogger("circuitbreaker")
 
@@ -61,7 +61,7 @@ class ClientOptions(Options, total=False):
     """Returns the key of a request's circuit. Default: the request's scheme, host and port."""
     judge: Judge
     """What counts as a failure. Default: the client's `judge`."""
-    time_to: Literal["headers", "end"]
+    timed_until: Literal["headers", "end"]
     """Whether a request's duration, for `SlowCallRate`, ends when the response starts, or ends. Default "headers"."""
     maxsize: int
     """How many breakers to keep, as in `KeyedBreakers`. Default 1024."""
@@ -69,7 +69,7 @@ class ClientOptions(Options, total=False):
     """Where the breakers are found. Default: the default registry; `None` for none."""
 
 
-class FailedAnswerError(CircuitBreakerError):
+class FailedResponseError(CircuitBreakerError):
     """A response that counts as a failure. Never raised: it is the `error` that breakers and listeners receive."""
 
     def __init__(self, status: int, retry_after: str | None) -> None:
@@ -114,8 +114,8 @@ class ClientGuard:
         self._key = plain_callable("key", ours.pop("key", key))
         self._default_judge = judge
         self._judge = plain_callable("judge", ours.pop("judge", judge))
-        self.time_to: str = _one_of("time_to", ours.pop("time_to", "headers"), ("headers", "end"))
-        maxsize, registry = ours.pop("maxsize", MAXSIZE), ours.pop("registry", ...)
+        self.timed_until: str = _one_of("timed_until", ours.pop("timed_until", "headers"), ("headers", "end"))
+        maxsize, registry = ours.pop("maxsize", DEFAULT_MAXSIZE), ours.pop("registry", ...)
         self.breakers: KeyedBreakers = KeyedBreakers(
             self._name,
             maxsize=maxsize,
@@ -155,31 +155,31 @@ class ClientCall:
         self._permit = permit
         self._received_any = False
 
-    def answered(self, answer: object, status: int, headers: _Headers, method: str = "GET") -> None:
+    def responded(self, response: object, status: int, headers: _Headers, method: str = "GET") -> None:
         """The response has started. The judge may settle it now, as a failure or as ignored; if not, its body decides.
 
         A response that cannot have a body (RFC 9110, 6.4.1), or has an empty one, has ended.
 
         Args:
-            answer: the response, for the judge.
+            response: what the judge is asked about.
             status: its status code.
             headers: its headers.
             method: the request's method.
         """
-        failed = self._guard.judge(answer)
+        failed = self._guard.judge(response)
         if failed is None:
             self._permit.release()
         elif failed:
             retry_after = headers.get("Retry-After") if status in _RETRY_AFTER_STATUSES else None
-            self._permit.failure(FailedAnswerError(status, retry_after))
+            self._permit.failure(FailedResponseError(status, retry_after))
         elif method == "HEAD" or status < 200 or status in (204, 304) or headers.get("Content-Length") == "0":
             self.ended()
         else:
-            self.began()
+            self.started()
 
-    def began(self) -> None:
-        """The response has started, and is no failure so far. With `time_to="headers"` its duration ends here."""
-        if self._guard.time_to == "headers":
+    def started(self) -> None:
+        """The response has started, and is no failure so far. With `timed_until="headers"` its duration ends here."""
+        if self._guard.timed_until == "headers":
             self._permit.stop_timing()
 
     def received(self) -> None:

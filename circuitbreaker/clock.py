@@ -45,7 +45,7 @@ class SystemClock(Value):
 
 
 class ManualClock:
-    """A clock for tests, which moves only by `advance()` and `set_wall()`.
+    """A clock for tests, which moves only by `advance()` and `set_time()`.
 
     Args:
         start: what both `monotonic()` and `time()` return at first, in seconds.
@@ -72,7 +72,7 @@ class ManualClock:
         self._monotonic += seconds
         self._wall += seconds
 
-    def set_wall(self, seconds: float) -> None:
+    def set_time(self, seconds: float) -> None:
         """Set the wall-clock time only, forward or back, as an administrator or a time server would."""
         self._wall = float(seconds)
 

@@ -12,7 +12,7 @@ from ._calls.guard import check_fallback, guard_by_key
 from ._circuit.circuit import Circuit
 from ._values import positive_count
 from .breaker import CircuitBreaker
-from .keyed import MAXSIZE, KeyedBreakers
+from .keyed import DEFAULT_MAXSIZE, KeyedBreakers
 from .options import Options, Settings, merged
 from .registry import Registry, resolve_registry
 
@@ -42,7 +42,7 @@ def circuit(function: Callable[P, R], /) -> Guarded[P, R]: ...
 def circuit(
     *,
     key: Callable[..., Hashable],
-    maxsize: int = MAXSIZE,
+    maxsize: int = DEFAULT_MAXSIZE,
     name: str | None = None,
     registry: Registry | EllipsisType | None = ...,
     **options: Unpack[Options],
@@ -56,7 +56,7 @@ def circuit(
     /,
     *,
     key: Callable[..., Hashable] | None = None,
-    maxsize: int = MAXSIZE,
+    maxsize: int = DEFAULT_MAXSIZE,
     name: str | None = None,
     registry: Registry | EllipsisType | None = ...,
     **options: Unpack[Options],
@@ -91,7 +91,7 @@ def circuit(
     if key is not None:
         positive_count("maxsize", maxsize)
         decorate = partial(_guard_by_key, home, name, options, settings, plain_callable("key", key), maxsize)
-    elif maxsize == MAXSIZE:
+    elif maxsize == DEFAULT_MAXSIZE:
         decorate = partial(_guard_by_one, home, name, options)
     else:
         raise TypeError(f"maxsize goes with key, got maxsize={maxsize!r} alone")

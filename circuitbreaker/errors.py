@@ -68,7 +68,7 @@ class CircuitOpenError(CircuitBreakerError):
         self.circuit_id = circuit_id
 
     @classmethod
-    def like(cls, refused: CircuitOpenError) -> Self:
+    def from_refusal(cls, refused: CircuitOpenError) -> Self:
         """Return the refusal as an error of this class: a subclass that is also an error of some client."""
         error = cls(refused.name, refused.state, refused.retry_after)
         vars(error).update(vars(refused))

@@ -18,9 +18,9 @@ from .registry import Registry, resolve_registry
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-__all__ = ["MAXSIZE", "KeyedBreakers"]
+__all__ = ["DEFAULT_MAXSIZE", "KeyedBreakers"]
 
-MAXSIZE = 1024
+DEFAULT_MAXSIZE = 1024
 """How many breakers are kept by default."""
 
 
@@ -49,7 +49,7 @@ class KeyedBreakers(Mapping[Hashable, CircuitBreaker]):
         self,
         name: str,
         *,
-        maxsize: int = MAXSIZE,
+        maxsize: int = DEFAULT_MAXSIZE,
         registry: Registry | EllipsisType | None = ...,
         **options: Unpack[Options],
     ) -> None:

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from .errors import CircuitOpenError
 
-__all__ = ["Answer", "answer", "boolean", "details_of", "problem", "refusal_in", "timestamp"]
+__all__ = ["Answer", "answer", "boolean", "problem", "refusal_details", "refusal_in", "timestamp"]
 
 _JSON = "application/problem+json"
 _HTML = "text/html"
@@ -48,14 +48,14 @@ def problem(
         method: the request's method; for HEAD the body is empty.
         accept: the request's `Accept` header (RFC 9110, 12.5.1), several of them joined by commas. If it is malformed,
             or accepts neither form, the body is JSON: a response matters more than its form (15.5.7).
-        details: whether the body says which circuit refused and why, as `details_of` returns it. That may quote the
-            text of the dependency's error.
+        details: whether the body says which circuit refused and why, as `refusal_details` returns it. That may quote
+            the text of the dependency's error.
     """
     wait = _whole_seconds(error.retry_after)
     again = "later" if wait is None else "in 1 second" if wait == 1 else f"in {wait} seconds"
     status = HTTPStatus.SERVICE_UNAVAILABLE
     text = f"This needs a service that is not available at the moment. Try again {again}."
-    shown = details_of(error) if details else {}
+    shown = refusal_details(error) if details else {}
     if _prefers_html(accept):
         kind, body = f"{_HTML}; charset=utf-8", _page(status.phrase, text, shown)
     else:
@@ -81,7 +81,7 @@ def answer(
     return Answer(status.value, {**always, **(headers or {})}, b"" if method == "HEAD" else content)
 
 
-def details_of(error: CircuitOpenError) -> dict[str, object]:
+def refusal_details(error: CircuitOpenError) -> dict[str, object]:
     """Return all facts of a refusal as JSON values: waits in seconds, times as `timestamp` writes them."""
     failure = error.last_failure
     return {

@@ -24,7 +24,7 @@ except ImportError:
 
 from circuitbreaker import circuit
 from circuitbreaker.integrations.asgi import HealthEndpoint
-from circuitbreaker.integrations.litestar import CircuitBreakerPlugin
+from circuitbreaker.integrations.litestar import CircuitOpenPlugin
 
 # The bank, which the service needs.
 
@@ -57,7 +57,7 @@ def bad_gateway(request: Request, error: ConnectionError) -> Response:
 health = asgi("/health/circuits", copy_scope=True)(HealthEndpoint(critical=["payments"], token="s3cret"))
 app = Litestar(
     [pay, health],
-    plugins=[CircuitBreakerPlugin()],
+    plugins=[CircuitOpenPlugin()],
     exception_handlers={ConnectionError: bad_gateway},
     logging_config=None,
 )

@@ -162,7 +162,7 @@ def test_a_failure_sets_its_own_period_by_the_first_way_that_makes_sense(
         retry_after=attribute[0], response=SimpleNamespace(headers={name: header[0]}), headers={name: own_header[0]}
     )
     clock = ManualClock()
-    clock.set_wall(NOW.timestamp())
+    clock.set_time(NOW.timestamp())
     breaker = CircuitBreaker(failure_threshold=1, reset_timeout=RetryAfter(fallback, maximum), clock=clock)
 
     with pytest.raises(Asking), breaker:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import pytest
 
 from circuitbreaker import CircuitBreakerError, CircuitOpenError, CircuitState, ManualClock, Registry
-from circuitbreaker.clients import FAILURE_STATUSES, ClientGuard, FailedAnswerError
+from circuitbreaker.clients import FAILURE_STATUSES, ClientGuard, FailedResponseError
 
 from .support import Boom, in_threads
 
@@ -29,7 +29,7 @@ def totals(guard: ClientGuard, key: str = "host") -> tuple[int, int, int]:
 
 def test_a_guard_of_ones_own(guard: ClientGuard, sandbox: Registry) -> None:
     with guard.admit("HOST") as call:
-        call.answered(200, 200, {})
+        call.responded(200, 200, {})
     call.received()
     call.ended()
     with pytest.raises(ConnectionError), guard.admit("host"):
@@ -73,15 +73,15 @@ def test_the_first_that_is_said_of_the_end_counts(guard: ClientGuard) -> None:
 def test_an_answer_that_asks_for_a_pause_sets_the_open_period(
     guard: ClientGuard, clock: ManualClock, status: int, headers: Mapping[str, str], seconds: float
 ) -> None:
-    guard.admit("host").answered(status, status, headers)
+    guard.admit("host").responded(status, status, headers)
     with pytest.raises(CircuitOpenError) as refused:
         guard.admit("host")
     assert refused.value.retry_after == seconds
 
 
 def test_a_failed_answer_says_what_it_was() -> None:
-    assert [str(FailedAnswerError(status, None)) for status in (503, 599)] == ["503 Service Unavailable", "599"]
-    assert isinstance(FailedAnswerError(503, "7"), CircuitBreakerError)
+    assert [str(FailedResponseError(status, None)) for status in (503, 599)] == ["503 Service Unavailable", "599"]
+    assert isinstance(FailedResponseError(503, "7"), CircuitBreakerError)
 
 
 def test_ten_thousand_hosts_keep_as_many_breakers_as_allowed(guard: ClientGuard, sandbox: Registry) -> None:
@@ -106,7 +106,7 @@ def test_a_judge_that_raises_is_logged(caplog: pytest.LogCaptureFixture) -> None
     """E4"""
     guard = ClientGuard("ftp", key=str.lower, judge=judge, options={"judge": lambda end: 1 // 0})
     with caplog.at_level(logging.ERROR):
-        guard.admit("host").answered(503, 503, {})
+        guard.admit("host").responded(503, 503, {})
     assert totals(guard) == (0, 1, 0)
     assert "ftp: judge raised; the default judge decides" in caplog.text
 
@@ -120,7 +120,7 @@ def test_a_refusal_can_be_made_an_error_of_another_kind(guard: ClientGuard) -> N
     guard.admit("host").failed(OSError("gone"))
     with pytest.raises(CircuitOpenError) as caught:
         guard.admit("host")
-    error = Refused.like(caught.value)
+    error = Refused.from_refusal(caught.value)
     assert (str(error), vars(error)) == (str(caught.value), vars(caught.value))
     assert isinstance(error, OSError)
 
@@ -130,7 +130,7 @@ def test_a_registry_that_ignores_errors_does_not_hide_failed_answers() -> None:
     guard = ClientGuard(
         "ftp", key=str.lower, judge=judge, options={"registry": Registry(ignore=(CircuitBreakerError, OSError))}
     )
-    guard.admit("host").answered(503, 503, {})
+    guard.admit("host").responded(503, 503, {})
     guard.admit("host").failed(OSError())
     assert totals(guard) == (0, 2, 0)
 
@@ -143,7 +143,7 @@ def test_an_answer_without_a_body_has_ended(
     guard: ClientGuard, method: str, status: int, headers: Mapping[str, str]
 ) -> None:
     """Point 3, RFC 9110, 6.4.1"""
-    guard.admit("host").answered(status, status, headers, method)
+    guard.admit("host").responded(status, status, headers, method)
     assert totals(guard) == (1, 0, 0)
 
 
@@ -152,7 +152,7 @@ def test_a_failed_answer_without_a_body_is_a_failure(
     guard: ClientGuard, method: str, headers: Mapping[str, str]
 ) -> None:
     """Point 2"""
-    guard.admit("host").answered(503, 503, headers, method)
+    guard.admit("host").responded(503, 503, headers, method)
     assert totals(guard) == (0, 1, 0)
 
 

@@ -134,7 +134,7 @@ def test_what_a_failing_or_overloaded_server_answers_is_a_failure(make: Make, si
     client = make()
     assert client.get(f"{site.url}/status/{status}") == (status, BODY)
     assert metrics(client).state is CircuitState.OPEN
-    assert str(metrics(client).last_failure).startswith(f"FailedAnswerError: {status} ")
+    assert str(metrics(client).last_failure).startswith(f"FailedResponseError: {status} ")
 
 
 @pytest.mark.parametrize("status", [200, 204, 301, 304, 400, 401, 403, 404, 422, 501])
@@ -287,13 +287,13 @@ def test_a_failed_answer_counts_before_its_body(make: Make, site: Site) -> None:
     assert metrics(client).total_calls == 1
 
 
-@pytest.mark.parametrize(("time_to", "state"), [("headers", CircuitState.CLOSED), ("end", CircuitState.OPEN)])
+@pytest.mark.parametrize(("timed_until", "state"), [("headers", CircuitState.CLOSED), ("end", CircuitState.OPEN)])
 def test_the_time_of_a_request_ends_where_it_is_told_to(
-    kind: type[Client], site: Site, clock: ManualClock, time_to: str, state: CircuitState
+    kind: type[Client], site: Site, clock: ManualClock, timed_until: str, state: CircuitState
 ) -> None:
     """Point 3: for slow calls."""
     slow = SlowCallRate(1.0, slower_than=5, calls=1)
-    client = kind(trip=slow, clock=clock, time_to=time_to)
+    client = kind(trip=slow, clock=clock, timed_until=timed_until)
     answer = client.begin(f"{site.url}/stream")
     answer.read_some()
     clock.advance(60)
@@ -457,7 +457,7 @@ def test_a_request_that_is_cancelled_while_it_connects_says_nothing(make: Make) 
         ({"ignore": OSError}, TypeError, "no option 'ignore' for a client: judge decides what counts"),
         ({"is_failure_result": bool}, TypeError, "no option 'is_failure_result' for a client: judge decides"),
         ({"fallback": print}, TypeError, "no option 'fallback' for a client: catch CircuitOpenError"),
-        ({"time_to": "body"}, ValueError, "time_to must be one of 'headers', 'end', got 'body'"),
+        ({"timed_until": "body"}, ValueError, "timed_until must be one of 'headers', 'end', got 'body'"),
         ({"judge": 5}, TypeError, "judge must be callable, got 5"),
         ({"key": "host"}, TypeError, "key must be callable, got 'host'"),
         ({"maxsize": 0}, ValueError, "maxsize must be at least 1, got 0"),

@@ -729,12 +729,12 @@ def test_a_cancelled_task_says_nothing_unless_some_came(make: Make, service: Ser
 
 
 @only_for(STREAMS)
-@pytest.mark.parametrize(("time_to", "state"), [("headers", CircuitState.CLOSED), ("end", CircuitState.OPEN)])
+@pytest.mark.parametrize(("timed_until", "state"), [("headers", CircuitState.CLOSED), ("end", CircuitState.OPEN)])
 def test_the_time_of_a_stream_ends_where_it_is_told_to(
-    make: Make, clock: ManualClock, time_to: str, state: CircuitState
+    make: Make, clock: ManualClock, timed_until: str, state: CircuitState
 ) -> None:
     """Point 3: for slow calls, at the first response or the last."""
-    client = make(trip=SlowCallRate(1.0, slower_than=5, calls=1), time_to=time_to)
+    client = make(trip=SlowCallRate(1.0, slower_than=5, calls=1), timed_until=timed_until)
     call = client.begin("1 2 3")
     assert call.first() == b"1"
     clock.advance(60)
@@ -1088,7 +1088,7 @@ def test_the_four_are_a_sequence() -> None:
         (7, {}, TypeError, "target must be a string, got 7"),
         ("there", {"is_failure": OSError}, TypeError, "no option 'is_failure' for a client: judge decides"),
         ("there", {"fallback": print}, TypeError, "no option 'fallback' for a client: catch CircuitOpenError"),
-        ("there", {"time_to": "body"}, ValueError, "time_to must be one of 'headers', 'end', got 'body'"),
+        ("there", {"timed_until": "body"}, ValueError, "timed_until must be one of 'headers', 'end', got 'body'"),
         ("there", {"judge": 5}, TypeError, "judge must be callable, got 5"),
         ("there", {"maxsize": 0}, ValueError, "maxsize must be at least 1, got 0"),
     ],

@@ -54,7 +54,7 @@ def test_a_wall_clock_that_jumps_changes_nothing(clock: ManualClock, jump: float
     breaker = CircuitBreaker(failure_threshold=1, reset_timeout=30, clock=clock)
     trip(breaker)
     clock.advance(29)
-    clock.set_wall(clock.time() + jump)
+    clock.set_time(clock.time() + jump)
     assert refusal_of(breaker).retry_after == pytest.approx(1.0)
     clock.advance(1)
     assert attempt(breaker, succeed) == "fine"
@@ -62,7 +62,7 @@ def test_a_wall_clock_that_jumps_changes_nothing(clock: ManualClock, jump: float
 
 def test_a_refusal_says_what_a_caller_needs(clock: ManualClock) -> None:
     """O2"""
-    clock.set_wall(datetime(2030, 1, 2, 3, 4, 5, tzinfo=timezone.utc).timestamp())
+    clock.set_time(datetime(2030, 1, 2, 3, 4, 5, tzinfo=timezone.utc).timestamp())
     breaker = CircuitBreaker("payments", failure_threshold=2, reset_timeout=30, clock=clock)
     trip(breaker)
     clock.advance(10)
@@ -321,7 +321,7 @@ def test_a_date_beyond_the_calendar_is_the_last_one(clock: ManualClock) -> None:
 
 def test_a_date_before_the_calendar_is_the_first_one(clock: ManualClock) -> None:
     breaker = CircuitBreaker(clock=clock)
-    clock.set_wall(-1e300)
+    clock.set_time(-1e300)
     attempt(breaker, fail)
     assert breaker.metrics().last_failure_time == datetime.min.replace(tzinfo=timezone.utc)
 

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from circuitbreaker import CircuitBreaker, CircuitOpenError, CircuitState, Hold, LastFailure
-from circuitbreaker.problems import Answer, answer, details_of, problem, refusal_in, timestamp
+from circuitbreaker.problems import Answer, answer, problem, refusal_details, refusal_in, timestamp
 
 from .support import Boom
 
@@ -71,7 +71,7 @@ def test_there_is_no_retry_after_when_nobody_knows(retry_after: float) -> None:
     answer = problem(refusal(retry_after, hold=Hold.FORCED_OPEN))
     assert "Retry-After" not in answer.headers
     assert json.loads(answer.body)["detail"].endswith("Try again later.")
-    assert details_of(refusal(retry_after))["retry_after"] is None
+    assert refusal_details(refusal(retry_after))["retry_after"] is None
 
 
 @pytest.mark.parametrize("accept", [None, CHROMIUM])
@@ -85,7 +85,7 @@ def test_it_names_no_internals_unless_told_to(accept: str | None) -> None:
 
 def test_with_details_it_says_what_there_is_to_know() -> None:
     body = json.loads(problem(refusal(19.99999), details=True).body)
-    assert {name: body[name] for name in details_of(refusal())} == {
+    assert {name: body[name] for name in refusal_details(refusal())} == {
         "circuit": "payments",
         "state": "open",
         "hold": None,
@@ -95,7 +95,7 @@ def test_with_details_it_says_what_there_is_to_know() -> None:
         "last_failure": {"type": "Boom", "text": "the password is 1234", "at": "2030-01-02T03:04:05.678Z"},
     }
     bare = CircuitOpenError("search", CircuitState.CLOSED, math.inf, hold=Hold.FORCED_OPEN)
-    assert details_of(bare) == {
+    assert refusal_details(bare) == {
         "circuit": "search",
         "state": "closed",
         "hold": "force_open",

@@ -162,7 +162,7 @@ def litestar_app(details: bool) -> Any:
         litestar.asgi(path, copy_scope=True)(asgi.HealthEndpoint(Shop.registry, **options))
         for path, options in HEALTH.items()
     ]
-    plugin = for_litestar.CircuitBreakerPlugin(details=details)
+    plugin = for_litestar.CircuitOpenPlugin(details=details)
     return litestar.Litestar([*handlers, stream], plugins=[plugin], openapi_config=None)
 
 
@@ -933,7 +933,7 @@ def test_litestar_prefers_a_handler_of_the_applications_own() -> None:
 
     handlers = {CircuitOpenError: own}
     app = litestar.Litestar(
-        [pay], exception_handlers=handlers, plugins=[for_litestar.CircuitBreakerPlugin()], openapi_config=None
+        [pay], exception_handlers=handlers, plugins=[for_litestar.CircuitOpenPlugin()], openapi_config=None
     )
     with on_uvicorn(app) as port:
         assert Site("own", port).ask("/pay")[::2] == (418, b"our own")

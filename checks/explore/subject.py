@@ -201,7 +201,7 @@ class Subject:
     def tick(self) -> None:
         """One unit of time passes, and the wall clock jumps (O1)."""
         self.clock.advance(1)
-        self.clock.set_wall(0 if self.clock.time() > 1e6 else 1e7)
+        self.clock.set_time(0 if self.clock.time() > 1e6 else 1e7)
 
     def order(self, what: str) -> None:
         """`open`, `reset`, `force_open`, `force_closed` or `shadow`."""

@@ -94,7 +94,7 @@ class CircuitBreakerMiddleware:
             else:
                 call.failed(_end(request, error))
             raise
-        call.answered(response, response.status, response.headers)
+        call.responded(response, response.status, response.headers)
         _follow(response, request, call)
         return response
 
@@ -143,7 +143,7 @@ def _admitted(guard: ClientGuard, request: aiohttp.ClientRequest) -> ClientCall:
     try:
         return guard.admit(request)
     except CircuitOpenError as refused:
-        error = CircuitOpenClientError.like(refused)
+        error = CircuitOpenClientError.from_refusal(refused)
         headers: Any = CIMultiDict(request.headers)  # a copy: what is usually there is a view, and cannot be pickled
         error.request = request.request_info._replace(headers=headers)
         raise error from None

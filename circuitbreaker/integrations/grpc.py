@@ -233,7 +233,7 @@ class CircuitBreakerInterceptor(
     Args:
         target: what the channel is connected to, which grpc does not pass to interceptors. It is the default key.
         options: see `circuitbreaker.clients.ClientOptions`. `key` receives `CallDetails`, and `judge` a
-            `FailedRpcError`. With `time_to="headers"`, a stream's duration ends at its first response.
+            `FailedRpcError`. With `timed_until="headers"`, a stream's duration ends at its first response.
 
     Raises:
         ValueError: an option breaks its rule.
@@ -366,7 +366,7 @@ def _request(details: Any) -> CallDetails:
 
 
 def _refusal(kind: type[_R], refused: CircuitOpenError, request: CallDetails) -> _R:
-    error = kind.like(refused)
+    error = kind.from_refusal(refused)
     error.request = request._replace(metadata=tuple(request.metadata or ()))
     return error
 
@@ -452,7 +452,7 @@ class _Stream:
     def _received(self) -> None:
         if not self._started:
             self._started = True
-            self._guarded.began()
+            self._guarded.started()
             self._guarded.received()
 
     def __getattr__(self, name: str) -> Any:

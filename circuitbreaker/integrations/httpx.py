@@ -87,7 +87,7 @@ class CircuitBreakerTransport(httpx.BaseTransport):
         with _sending(self._guard, request) as call:
             response = self._transport.handle_request(request)
             response.request = request  # The client sets it later, but the judge may need it.
-            call.answered(response, response.status_code, response.headers, request.method)
+            call.responded(response, response.status_code, response.headers, request.method)
         if response.is_closed:  # Some transports return responses that have been read already.
             call.ended()
         else:
@@ -130,7 +130,7 @@ class AsyncCircuitBreakerTransport(httpx.AsyncBaseTransport):
         with _sending(self._guard, request) as call:
             response = await self._transport.handle_async_request(request)
             response.request = request
-            call.answered(response, response.status_code, response.headers, request.method)
+            call.responded(response, response.status_code, response.headers, request.method)
         if response.is_closed:
             call.ended()
         else:
@@ -160,7 +160,7 @@ def _sending(guard: ClientGuard, request: httpx.Request) -> Generator[ClientCall
     try:
         call = guard.admit(request)
     except CircuitOpenError as refused:
-        error = CircuitOpenTransportError.like(refused)
+        error = CircuitOpenTransportError.from_refusal(refused)
         error.request = request
         raise error from None
     try:

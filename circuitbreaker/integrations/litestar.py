@@ -1,6 +1,6 @@
 """Litestar: 503 for a refused call.
 
-    Litestar([...], plugins=[CircuitBreakerPlugin()])
+    Litestar([...], plugins=[CircuitOpenPlugin()])
 
 This is a plugin because Litestar turns exceptions into responses before any middleware sees them. For the health of
 circuits, mount `circuitbreaker.integrations.asgi.HealthEndpoint`.
@@ -19,10 +19,10 @@ from ..problems import boolean, problem
 if TYPE_CHECKING:
     from litestar.config.app import AppConfig
 
-__all__ = ["CircuitBreakerPlugin"]
+__all__ = ["CircuitOpenPlugin"]
 
 
-class CircuitBreakerPlugin(InitPlugin):
+class CircuitOpenPlugin(InitPlugin):
     """Responds with 503 if a route handler raises a `CircuitOpenError`; see `problems.problem`.
 
     An exception handler for that error which the application has itself takes precedence. Websockets are left to

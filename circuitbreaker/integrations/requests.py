@@ -124,7 +124,7 @@ class CircuitBreakerAdapter(BaseAdapter):
         """Send `request` if its circuit admits it, or raise `CircuitOpenConnectionError`."""
         with self._admitted(request) as call:
             response = self._adapter.send(request, *args, **kwargs)
-            call.answered(response, response.status_code, response.headers, request.method or "GET")
+            call.responded(response, response.status_code, response.headers, request.method or "GET")
         # Authentication sends its response to a challenge through this.
         response.connection = cast("HTTPAdapter", self)
         if response.raw is None:
@@ -137,7 +137,7 @@ class CircuitBreakerAdapter(BaseAdapter):
         try:
             return self._guard.admit(request)
         except CircuitOpenError as refused:
-            error = CircuitOpenConnectionError.like(refused)
+            error = CircuitOpenConnectionError.from_refusal(refused)
             error.request = request
             raise error from None
 
