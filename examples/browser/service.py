@@ -56,7 +56,7 @@ class Call:
     kind: str
     outcome: str = "out"  # then "success", "failure" or "refused"
     trial: bool = False
-    text: str = "on its way"
+    text: str = "in progress"
 
 
 service = Service()
