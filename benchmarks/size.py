@@ -22,7 +22,7 @@ __all__ = ["sizes"]
 
 _MINIFIER = "python-minifier==3.4.0"
 _MINIFY = "import sys, python_minifier as m; print(m.minify(sys.stdin.read(), remove_literal_statements=True))"
-_ENGINE = ("engine", "_periods", "_windows", "policies", "backoff", "outcomes")
+_ENGINE = ("engine", "periods", "watches", "policies", "backoff", "outcomes")
 
 
 def sizes() -> None:
