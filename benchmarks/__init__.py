@@ -1,1 +1,1 @@
-"""What a breaker costs, beside what a person would write by hand. `python -m benchmarks` prints it."""
+"""What a breaker costs, compared with code written by hand. `python -m benchmarks` prints it."""

@@ -1,16 +1,16 @@
-"""What a breaker costs, beside what a person would write by hand.
+"""What a breaker costs, compared with code written by hand.
 
-  time          every row by the clock, with memory and import time (default; or the rows named)
-  instructions  the rows whose cost is all in instructions, counted by callgrind
-  breakdown     what the cost of one row is made of, by function, line and bytecode
-  peers         the same operations through other libraries, each in an environment of its own
-  fleet         what it costs to share a circuit, and how fast the fleet learns, tries and heals; needs a server
-  clients       what a guard adds to a request of each client that there is an integration for
-  frames        the frames of the package that a call, a trip, a refusal and a recovery enter
-  size          the core's source, minified and compressed, beside the peers'
+  time          every row by the clock, with memory and import time (the default), or the named rows only
+  instructions  the rows whose cost is entirely in instructions, counted by callgrind
+  breakdown     what makes up the cost of a row, by function, line and bytecode
+  peers         the same operations through other libraries, each in its own environment
+  fleet         what sharing a circuit costs, and how fast a fleet opens, tries and recovers; needs a server
+  clients       what a guard adds to a request of each supported client
+  frames        the package's frames that a call, a trip, a refusal and a recovery enter
+  size          the size of the source, minified and compressed, ours and theirs
   gate          compares the ratios of instructions with the committed bounds; fails beyond 10 %
 
-All but `gate` report, and judge nothing but whether a goal is met.
+All but `gate` only report, and say whether goals are met.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ def main() -> None:
     )
     parser.add_argument("what", nargs="?", choices=COMMANDS, default="time", metavar="what")
     parser.add_argument("rows", nargs="*", help=f"for time, instructions and breakdown: {', '.join(ROWS)}")
-    parser.add_argument("--quick", action="store_true", help="less exact, in a fifth of the time")
+    parser.add_argument("--quick", action="store_true", help="a fifth of the time, less exact")
     parser.add_argument("--instructions", action="store_true", help="peers: by callgrind, not by the clock")
-    parser.add_argument("--write", action="store_true", help="gate: write the bounds anew")
+    parser.add_argument("--write", action="store_true", help="gate: write new bounds")
     arguments = parser.parse_intermixed_args()
     if unknown := set(arguments.rows) - set(ROWS):
         parser.error(f"no such row: {', '.join(sorted(unknown))}")

@@ -1,8 +1,7 @@
-"""What the cost of a row is made of: C functions by their instructions, source lines and opcodes by bytecodes executed.
+"""What makes up the cost of a row: C functions by instructions, source lines and opcodes by executed bytecodes.
 
-The instructions of a function are its own, without those of the functions that it calls: the interpreter calls itself,
-so a sum that included them would count most of them many times. Where the interpreter has been stripped of its symbols,
-its functions have no names.
+The instructions of a function exclude those of the functions that it calls: the interpreter calls itself, so including
+them would count most of them many times. If the interpreter was stripped of its symbols, its functions have no names.
 """
 
 from __future__ import annotations
@@ -27,9 +26,9 @@ _FEW, _MANY = 500, 2_500
 
 
 def breakdown(row: Row) -> None:
-    """Print it."""
+    """Print the breakdown of `row`."""
     print(f"\n{row.what}")
-    of_row(row, "ours").run(1)  # leaves compiled modules behind
+    of_row(row, "ours").run(1)  # compiles the modules
     _compare("instructions by function", *(_functions(of_row(row, side)) for side in ("floor", "ours")))
     floor, ours = executed(row.floor()), executed(row.ours())
     _compare("bytecodes by opcode", *(_summed(steps, lambda step: step.opcode) for steps in (floor, ours)))
@@ -37,7 +36,7 @@ def breakdown(row: Row) -> None:
 
 
 def _compare(what: str, floor: Counter[str], ours: Counter[str]) -> None:
-    """The largest parts of ours, beside the same parts of the floor."""
+    """Print the largest parts of ours, next to the same parts of the floor."""
     print()
     table.parts(what, "floor", "ours", "more")
     for name, count in ours.most_common(_SHOWN):
@@ -66,7 +65,7 @@ def _reported(process: Process, number: int) -> Counter[str]:
 
 
 def _name(function: str) -> str:
-    """Without its path, its library, and the mark of a recursive call."""
+    """The function's name without path, library, and mark of a recursive call."""
     return re.sub(r"'\d+$", "", function.partition(" [")[0].rpartition(":")[2])
 
 

@@ -1,6 +1,6 @@
-"""Which bytecodes one operation executes, counted by tracing: their number, unlike their cost, is exact.
+"""The bytecodes that one operation executes, counted by tracing. Their number, unlike their cost, is exact.
 
-They are shown as they were compiled, without what the interpreter specialises them to while it runs.
+They are shown as compiled, before the interpreter specialises them.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ __all__ = ["Step", "executed"]
 
 
 class Step(NamedTuple):
-    """Bytecodes of one name on one line."""
+    """Bytecodes with one opcode on one line."""
 
     file: str
     line: int
@@ -27,8 +27,8 @@ class Step(NamedTuple):
 
 
 def executed(loop: Loop, many: int = 100) -> Counter[Step]:
-    """How often per operation each step is executed, but for those of the loop around it."""
-    _traced(loop, many)  # The first time some of it goes untraced, and what is done but once is done.
+    """How often each step is executed per operation, without those of the surrounding loop."""
+    _traced(loop, many)  # In the first run some steps are not traced, and others are done only once.
     once, twice = _traced(loop, many), _traced(loop, 2 * many)
     twice.subtract(once)
     steps: Counter[Step] = Counter()
@@ -51,7 +51,7 @@ def _traced(loop: Loop, many: int) -> Counter[tuple[CodeType, int]]:
             counts[frame.f_code, frame.f_lasti] += 1
         return on_opcode
 
-    before = sys.gettrace()  # perhaps a measurement of coverage
+    before = sys.gettrace()  # for example that of a coverage measurement
     sys.settrace(on_call)
     try:
         loop(many)

@@ -1,6 +1,6 @@
-"""What a guard adds to a request: each client on loopback, with its guard over without, by turns.
+"""What a guard adds to a request: each client on loopback, with its guard over without, in turns.
 
-The server is another process. A request on loopback is as cheap as one gets, so elsewhere a guard adds less.
+The server is another process. Requests on loopback are the cheapest, so elsewhere the share of a guard is smaller.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Run = Callable[[Coroutine[Any, Any, Any]], Any]
 
 
 def measure(seconds: float) -> None:
-    """Print a line for each client. Each takes so many seconds."""
+    """Print one line per client. Each takes `seconds`."""
     try:
         import circuitbreaker.integrations.aiohttp
         import circuitbreaker.integrations.grpc
@@ -44,7 +44,7 @@ def measure(seconds: float) -> None:
 
 @contextmanager
 def serving(protocol: str) -> Iterator[int]:
-    """A server, and its port."""
+    """Run a server; yields its port."""
     command = [sys.executable, "-m", "benchmarks.site", protocol]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT, text=True) as process:
         assert process.stdout is not None
@@ -69,7 +69,7 @@ def awaits(run: Run, request: Callable[[], Awaitable[object]]) -> Loop:
 
 
 def runner(stack: ExitStack) -> Run:
-    """Runs coroutines, one after another, in one loop."""
+    """Returns a function that runs coroutines one after another in one loop."""
     loop = asyncio.new_event_loop()
     stack.callback(loop.close)
     return loop.run_until_complete

@@ -1,4 +1,4 @@
-"""Virtual environments, made once and kept in `.venv-benchmarks/`, each for one thing of one version."""
+"""Virtual environments, made once and kept in `.venv-benchmarks/`, one per version of each package."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ __all__ = ["Environment", "environment"]
 
 
 class Environment(NamedTuple):
-    """Where it is."""
+    """The paths of a virtual environment."""
 
     python: Path
     packages: Path
 
 
 def environment(*requirements: str) -> Environment:
-    """The environment for `requirements`, made if need be. Exits if that fails."""
+    """The environment for `requirements`, made if it does not exist. Exits if that fails."""
     name = "-".join(requirements) or "bare"
     folder = ROOT / ".venv-benchmarks" / platform.python_version() / name
     python = folder / "bin" / "python"

@@ -1,7 +1,7 @@
-"""The floors: what a person would write by hand, and what nothing that guards a call can be faster than.
+"""The floors: what a person would write by hand, which nothing that guards a call can beat.
 
-Nothing here counts, remembers or decides. A row's ratio is what it costs to have those too. No breaker is imported
-here: the same file is the floor beside every peer, in the peer's own environment.
+Nothing here counts, remembers or decides; a row's ratio is the cost of doing so. No breaker is imported here: the same
+file is the floor for every peer, in the peer's own environment.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def threads(many: int = 8) -> Loop:
     return in_threads(a_call(), many)
 
 
-# What they are made of
+# Their parts
 
 
 def _guarded(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -94,7 +94,7 @@ def _guarded_steps(function: Callable[..., Generator[Any, Any, Any]]) -> Callabl
 
 
 def _guarded_async_steps(function: Callable[..., AsyncGenerator[Any, Any]]) -> Callable[..., AsyncGenerator[Any, Any]]:
-    """The same for an async generator function, though this one does not pass on what is sent or thrown in."""
+    """The same for an async generator function, but without passing on what is sent or thrown into it."""
 
     async def closure(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
         try:
@@ -157,5 +157,5 @@ _FAILURE = SimpleNamespace(type="ConnectionError", text="no route to host")
 
 
 def _refuse(x: object) -> Any:
-    """Raise a `_PlainError`, every field filled as in a refusal."""
+    """Raise a `_PlainError` with every field set as in a refusal."""
     raise _PlainError("work", _State.OPEN, 30.0, "5 consecutive failures, threshold 5", _NOW, _FAILURE, None)

@@ -1,4 +1,4 @@
-"""What a breaker costs that nobody calls: its bytes, and the time to import it. Knows no breaker of its own."""
+"""What an idle breaker costs: its bytes, and the time to import it. Imports no breaker itself."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["bytes_each", "seconds_to_import"]
 
 
 def bytes_each(make: Callable[[int], object], many: int) -> float:
-    """The mean over what `make` gives for 1 to `many`. What it made for 0 has paid for what all of them share."""
+    """The mean size of what `make` returns for 1 to `many`. `make(0)` comes first and creates what they share."""
     made = [make(0)] + [None] * many
     tracemalloc.start()
     for number in range(1, many + 1):
@@ -26,10 +26,10 @@ def bytes_each(make: Callable[[int], object], many: int) -> float:
 
 
 def seconds_to_import(module: str, folder: Path, seconds: float) -> tuple[float, float]:
-    """How long an interpreter takes to start and end, bare and importing `module`, which is found in `folder`.
+    """How long an interpreter takes to start and exit: bare, and importing `module` from `folder`.
 
-    Without `site`, which may have imported for other packages what this one needs, and from compiled modules: the first
-    run leaves them behind if there are none.
+    It runs without `site`, which may import modules that this package needs too, and from compiled modules: the first
+    run compiles them if necessary.
     """
     return best_of_many(_interpreter("pass", folder), _interpreter(f"import {module}", folder), 1, seconds)
 

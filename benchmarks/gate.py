@@ -1,8 +1,8 @@
-"""The gate: no row may cost more than 10 % over its committed bound.
+"""The gate: no row may exceed its committed bound by more than 10 %.
 
-What is compared is a ratio of instruction counts, ours over the floor's. It is the same on every run with the same
-interpreter, so there is no noise to allow for. Another build of the same Python may differ by nearly as much as is
-allowed: bounds are written and checked with the same builds.
+It compares ratios of instruction counts, ours over the floor's. They are the same on every run with the same
+interpreter, so there is no noise. Another build of the same Python may differ by nearly 10 %: write and check bounds
+with the same builds.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _VERSION = "{}.{}".format(*sys.version_info)
 
 
 def check() -> None:
-    """Say what each row costs. Exit with 1 if one costs too much."""
+    """Print what each row costs. Exits with 1 if one costs too much."""
     bounds = bounds_for(_VERSION, _written())
     ratios = _measure()
     for name, ratio in ratios.items():
@@ -47,7 +47,7 @@ def check() -> None:
 
 
 def bounds_for(version: str, written: Mapping[str, dict[str, float]]) -> dict[str, float]:
-    """The bounds for a version of Python. Exits if there is not one for each row, and none besides."""
+    """The bounds for a version of Python. Exits unless there is exactly one for each row."""
     bounds = written.get(version, {})
     if set(bounds) != set(GATED):
         raise SystemExit(f"benchmarks: {BOUNDS.name} has not the right bounds for Python {version}: gate --write")
@@ -55,7 +55,7 @@ def bounds_for(version: str, written: Mapping[str, dict[str, float]]) -> dict[st
 
 
 def excess(ratios: Mapping[str, float], bounds: Mapping[str, float]) -> list[str]:
-    """What is beyond its bound by more than is allowed, in words."""
+    """One line for each row that exceeds its bound by more than 10 %."""
     return [
         f"{name}: {ratio:.2f} times the floor, {ratio / bounds[name] - 1:.0%} over the bound of {bounds[name]:.2f}"
         for name, ratio in ratios.items()
@@ -64,7 +64,7 @@ def excess(ratios: Mapping[str, float], bounds: Mapping[str, float]) -> list[str
 
 
 def write() -> None:
-    """Make what is measured now the bounds of this Python."""
+    """Write what is measured now as the bounds of this Python."""
     written = {**_written(), _VERSION: {name: round(ratio, 2) for name, ratio in _measure().items()}}
     BOUNDS.write_text(json.dumps(dict(sorted(written.items())), indent=2) + "\n")
     print(f"{BOUNDS.name}: {written[_VERSION]}")

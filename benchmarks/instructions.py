@@ -1,8 +1,8 @@
-"""How many instructions one operation takes, counted by callgrind: noise does not come into it.
+"""How many instructions one operation takes, counted by callgrind, and so without noise.
 
-A loop runs twice, with different numbers of operations. The difference of the two counts, divided by that of the
-numbers, has neither start-up nor set-up in it. The kernel's instructions are not counted, and reading the clock is a
-system call under valgrind: it looks cheaper here than it is.
+A loop runs twice, with different numbers of operations. The difference of the counts, divided by that of the numbers,
+excludes start-up and set-up. The kernel's instructions are not counted, and under valgrind reading the clock is a
+system call, so it looks cheaper here than it is.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ COUNTED = (
     "listener",
     "state_listener",
 )
-"""The rows whose cost is all in instructions, and that need nothing but the standard library."""
+"""The rows whose cost is entirely in instructions, and that need only the standard library."""
 
 
 class Cost(NamedTuple):
@@ -60,7 +60,7 @@ def of_rows(names: Iterable[str], few: int, many: int) -> dict[str, Cost]:
     """The cost of each row. A floor that several rows share is counted once."""
     rows = [ROWS[name] for name in names]
     floors = {row.floor: of_row(row, "floor") for row in rows}
-    of_row(rows[0], "ours").run(1)  # leaves compiled modules behind, or a count would have the compiler in it
+    of_row(rows[0], "ours").run(1)  # compiles the modules, which must not be counted
     counts = count([*floors.values(), *(of_row(row, "ours") for row in rows)], few, many)
     by_floor = dict(zip(floors, counts[: len(floors)], strict=True))
     return {row.name: Cost(by_floor[row.floor], ours) for row, ours in zip(rows, counts[len(floors) :], strict=True)}
@@ -72,7 +72,7 @@ def of_row(row: Row, side: str) -> Process:
 
 
 def count(processes: Iterable[Process], few: int, many: int) -> list[float]:
-    """Instructions per operation of each. Exits if there is no valgrind."""
+    """Instructions per operation of each process. Exits if there is no valgrind."""
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         return list(pool.map(lambda process: per_operation(process, few, many), processes))
 
@@ -83,7 +83,7 @@ def per_operation(process: Process, few: int, many: int) -> float:
 
 
 def callgrind(process: Process, number: int, report: Path = Path("/dev/null")) -> int:
-    """All instructions of a process. What callgrind has to say beyond that goes to `report`."""
+    """All instructions of a process. callgrind's details are written to `report`."""
     if shutil.which("valgrind") is None:
         raise SystemExit("benchmarks: instructions are counted by valgrind, and there is none: apt install valgrind")
     said = process.run(number, ("valgrind", "--tool=callgrind", f"--callgrind-out-file={report}")).stderr

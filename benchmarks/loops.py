@@ -1,4 +1,4 @@
-"""Doing one thing many times, with as little around it as Python allows."""
+"""Loops that repeat one operation with as little overhead as Python allows."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["Loop", "async_blocks", "async_items", "awaits", "blocks", "calls", "
 __all__ += ["new_blocks"]
 
 Loop = Callable[[int], None]
-"""Does its thing so many times."""
+"""Repeats its operation a given number of times."""
 
 
 def calls(function: Callable[[object], object]) -> Loop:
@@ -101,7 +101,7 @@ def async_items(function: Callable[[int], AsyncIterable[object]]) -> Loop:
 
 
 def _to_its_end(function: Callable[[int], Coroutine[object, object, None]]) -> Loop:
-    """No event loop is needed, and none is measured: nothing here suspends, so one `send` runs it to its end."""
+    """Run the coroutine with one `send`, since nothing here suspends: no event loop is needed, and none is measured."""
 
     def loop(number: int) -> None:
         try:
@@ -114,7 +114,7 @@ def _to_its_end(function: Callable[[int], Coroutine[object, object, None]]) -> L
 
 
 def in_threads(loop: Loop, threads: int = 8) -> Loop:
-    """`loop`, its number shared out among threads that start together."""
+    """`loop`, divided among threads that start together."""
 
     def share(start: Barrier, number: int) -> None:
         start.wait()

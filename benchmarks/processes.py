@@ -1,4 +1,4 @@
-"""A Python process that runs one loop, always in the same circumstances."""
+"""A Python process that runs one loop, always under the same conditions."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ ROOT = Path(__file__).parent.parent
 
 
 class Process(NamedTuple):
-    """`python -m module *arguments number`, without `site`: it imports from `folder` and the standard library alone."""
+    """`python -m module *arguments number`, without `site`: it imports only from `folder` and the standard library."""
 
     python: str
     folder: Path
@@ -21,14 +21,14 @@ class Process(NamedTuple):
     arguments: tuple[str, ...]
 
     def run(self, number: int, under: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
-        """Run it, under a command that watches it. Exits if it fails."""
+        """Run it, under the command `under` if given. Exits if it fails."""
         return output([*under, self.python, "-s", "-S", "-m", self.module, *self.arguments, str(number)], self.folder)
 
 
 def output(command: list[str], folder: Path, given: str = "") -> subprocess.CompletedProcess[str]:
-    """Run `command`, which reads `given`, with a fixed hash seed and nothing else in its environment.
+    """Run `command` with `given` as its input. Exits if it fails.
 
-    Exits if it fails.
+    Its environment contains only PATH and a fixed hash seed.
     """
     env = {"PATH": os.environ["PATH"], "PYTHONHASHSEED": "0"}
     ran = subprocess.run(command, cwd=folder, env=env, input=given, capture_output=True, text=True, check=False)

@@ -1,6 +1,6 @@
-"""The rows of the table: what we do, the floor that it is compared with, and how many times that it may cost.
+"""The rows of the table: an operation, the floor it is compared with, and the goal for the ratio.
 
-`python -m benchmarks.rows sync ours 1000` runs one side of one row and prints nothing, for counters of instructions.
+`python -m benchmarks.rows sync ours 1000` runs one side of one row without output, to count its instructions.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ class Row(NamedTuple):
     ours: Callable[[], Loop]
     goal: float | None
     number: int
-    """Operations in one run: enough to drown the clock's own cost, few enough to fit between two disturbances."""
+    """Operations in one run: enough to make the clock's own cost negligible, few enough to fit between disturbances."""
 
     def side(self, which: str) -> Loop:
-        """The floor or ours, ready to run."""
+        """The loop of the floor or of ours."""
         return self.floor() if which == "floor" else self.ours()
 
 
@@ -42,7 +42,7 @@ ROWS: dict[str, Row] = {}
 def row(
     what: str, over: Callable[[], Loop] = floors.a_call, goal: float | None = None, number: int = 1_000
 ) -> Callable[[Callable[[], Loop]], Callable[[], Loop]]:
-    """Make a row of a function that sets our side up, by the function's name."""
+    """Make a row from a function that sets up our side; the function's name is the row's name."""
 
     def add(ours: Callable[[], Loop]) -> Callable[[], Loop]:
         ROWS[ours.__name__] = Row(ours.__name__, what, over, ours, goal, number)
@@ -51,7 +51,7 @@ def row(
     return add
 
 
-# The rows that have a goal
+# Rows with a goal
 
 
 @row("@circuit(failure_threshold=5), sync", goal=2.0)
@@ -80,7 +80,7 @@ def last_seconds() -> Loop:
 
 
 def _through_a_full_window(trip: TripPolicy) -> Loop:
-    """Calls through a breaker that has seen 100,000 calls already, and every tenth of them fail."""
+    """Calls through a breaker that has already seen 100,000 calls, of which every tenth failed."""
     breaker = CircuitBreaker(trip=trip)
     succeeding, failing = calls(breaker(work)), catches(breaker(fail), ConnectionError)
     for _ in range(10_000):
@@ -126,7 +126,7 @@ def threads() -> Loop:
     return in_threads(sync())
 
 
-# The rows that are there to be known
+# Rows without a goal
 
 
 @row("a failing call", floors.a_failure, number=200)

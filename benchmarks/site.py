@@ -1,6 +1,6 @@
-"""The other end of a request, in a process of its own: `python -m benchmarks.site http` or `grpc`.
+"""The server of a request, in its own process: `python -m benchmarks.site http` or `grpc`.
 
-It prints its port, answers as fast as it can, and ends with its standard input.
+It prints its port, answers as fast as it can, and exits at the end of its standard input.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 11\r\n
 
 
 class Http(asyncio.Protocol):
-    """Answers each request alike. No request here has a body."""
+    """Answers all requests alike. None of them has a body."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Somebody is there."""
+        """Keep the connection."""
         self.transport = transport
 
     def data_received(self, data: bytes) -> None:
-        """So many requests came."""
+        """Answer each request in `data`."""
         self.transport.write(ANSWER * data.count(b"\r\n\r\n"))  # type: ignore[attr-defined]
 
 

@@ -1,9 +1,9 @@
-"""How much source there is to load, ours and the peers': as it stands, minified, and compressed.
+"""The size of the source that is loaded, ours and the peers': unchanged, minified, and compressed.
 
-Counted are the modules that are loaded once a function is guarded and was called, and no others. Minified is what
-python-minifier makes of each module with its defaults (comments, blanks and annotations of variables, arguments and
-results gone, local names shortened, repeated literals hoisted) and docstrings removed too. Compressed is all of that in
-one piece, by zlib at its highest level.
+Only modules that are loaded once a function has been guarded and called are counted. Minified is each module after
+python-minifier with its defaults (comments, blanks and annotations of variables, arguments and results removed, local
+names shortened, repeated literals hoisted) and without docstrings. Compressed is all of that in one piece, by zlib at
+its highest level.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ __all__ = ["sizes"]
 
 _MINIFIER = "python-minifier==3.4.0"
 _MINIFY = "import sys, python_minifier as m; print(m.minify(sys.stdin.read(), remove_literal_statements=True))"
-_ENGINE = ("engine", "_periods", "_windows", "policies", "backoff", "outcomes")
+_ENGINE = ("engine", "periods", "watches", "policies", "backoff", "outcomes")
 
 
 def sizes() -> None:

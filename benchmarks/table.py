@@ -1,4 +1,4 @@
-"""A table in plain text, printed line by line as the numbers come in."""
+"""A table in plain text, printed line by line as the numbers become known."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ _SHAPE = "{:<46}{:>13}{:>13}{:>10}{:>10}  {}"
 
 
 def header(what: str) -> None:
-    """The first line."""
+    """Print the first line."""
     _print(what, "floor", "ours", "cost", "goal", "met")
 
 
 def line(what: str, floor: str, ours: str, cost: float, goal: float | None, unit: str) -> None:
-    """One line: the goal is met if `cost`, as printed, is no more."""
+    """Print one line. The goal is met if `cost`, as printed, does not exceed it."""
     shown = f"{cost:.2f} {unit}" if cost < 100 else f"{cost:.0f} {unit}"
     if goal is None:
         _print(what, floor, ours, shown, "", "")
@@ -27,10 +27,10 @@ def _print(*cells: str) -> None:
 
 
 def wide(what: str, cells: list[str]) -> None:
-    """One line, the first included, of a table with as many columns as there are to compare."""
+    """Print one line, or the header, of a table with any number of columns."""
     print(f"{what:<38}" + "".join(f"{cell:>15}" for cell in cells), flush=True)
 
 
 def parts(what: str, *cells: str) -> None:
-    """One line, the first included, of what something is made of."""
+    """Print one line, or the header, of a breakdown."""
     print(f"{what[:90]:<92}" + "".join(f"{cell:>10}" for cell in cells), flush=True)

@@ -1,6 +1,6 @@
-"""Best of many, by turns: a short run of the one, a short run of the other, the fastest run of each.
+"""Best of many, in turns: a short run of one, a short run of the other, and the fastest run of each.
 
-Noise only ever adds time, so a minimum has the least of it; and what slows the machine down for a while hits both.
+Noise only ever adds time, so the minimum has the least of it, and a temporary slowdown of the machine affects both.
 """
 
 from __future__ import annotations

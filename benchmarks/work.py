@@ -1,4 +1,4 @@
-"""What is guarded: as little as can be called, awaited, stepped through, or fail."""
+"""The guarded functions, which do as little as possible: they return, are awaited, yield, or fail."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""A circuit for each host, with aiohttp: one fails in the middle of its answers, the other asks for a pause.
+"""One circuit per host with aiohttp: one host breaks off its answers, the other asks its clients to wait.
 
     python examples/aiohttp_client.py
 
-Both are real servers, on loopback. It takes about a second.
+It needs aiohttp. Both hosts are real servers on loopback. It takes less than a second.
 """
 
 from __future__ import annotations
@@ -11,15 +11,18 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-import aiohttp
-from aiohttp import web
+try:
+    import aiohttp
+    from aiohttp import web
+except ImportError:
+    raise SystemExit("This example needs aiohttp: pip install 'circuitbreaker-kit[aiohttp]'") from None
 
 from circuitbreaker import CircuitOpenError
 from circuitbreaker.integrations.aiohttp import CircuitBreakerMiddleware
 
 
 async def answer(request: web.Request) -> web.StreamResponse:
-    """Prices break off in the middle; the stock is busy, and says for how long."""
+    """`/prices` breaks off in the middle, `/stock` is busy and sends `Retry-After`, `/fruit` works."""
     if request.path == "/stock":
         return web.Response(status=503, headers={"Retry-After": "120"})
     if request.path == "/fruit":
@@ -63,8 +66,8 @@ async def main() -> None:
             print(f"{names[url.rpartition('/')[0]]:>7}  {await attempt(session, url)}")
         print()
         for host, breaker in guard.breakers.items():
-            metrics = breaker.metrics()
-            print(f"{names[host]:>7}  {metrics.state}, {metrics.total_successes} well, {metrics.total_failures} failed")
+            now = breaker.metrics()
+            print(f"{names[host]:>7}  {now.state}, {now.total_successes} succeeded, {now.total_failures} failed")
 
 
 if __name__ == "__main__":

@@ -2,8 +2,8 @@
 
     python examples/callbacks.py
 
-`acquire()` admits one call, or raises `CircuitOpenError` before anything is begun. The permit that it gives can be
-carried anywhere, and is settled by whoever learns how the call ended, in any thread.
+`acquire()` admits one call, or raises `CircuitOpenError` before any work starts. The permit it returns can be passed
+around, and settled in any thread once the outcome is known.
 """
 
 from collections.abc import Callable
@@ -18,14 +18,14 @@ breaker = CircuitBreaker("reports", failure_threshold=2)
 
 def submit(pool: ThreadPoolExecutor, job: Callable[[], object]) -> Future[object]:
     permit = breaker.acquire()
-    future = pool.submit(job)  # If this raised, the permit would be dropped, and a dropped one counts as released.
+    future = pool.submit(job)  # If this raises, the permit is garbage-collected, which releases it.
     future.add_done_callback(partial(settle, permit))
     return future
 
 
 def settle(permit: Permit, future: Future[object]) -> None:
     if future.cancelled():
-        permit.release()  # It never ran, and says nothing about the service.
+        permit.release()  # It never ran, so it says nothing about the service.
     elif (error := future.exception()) is not None:
         permit.failure(error)
     else:
@@ -39,16 +39,16 @@ def fail() -> None:
 def show(what: str) -> None:
     now = breaker.metrics()
     numbers = f"{now.total_successes} succeeded, {now.total_failures} failed, {now.total_ignored} released"
-    print(f"{what:<18} {now.state!s:<7} {numbers}")
+    print(f"{what:<21} {now.state!s:<7} {numbers}")
 
 
 def main() -> None:
     with ThreadPoolExecutor(max_workers=1) as pool:  # Leaving the block waits for the callbacks.
         gate = Event()
         submit(pool, gate.wait)
-        submit(pool, fail).cancel()  # The only worker waits at the gate, so this one never begins.
+        submit(pool, fail).cancel()  # The only worker is waiting at the gate, so this never starts.
         gate.set()
-    show("one ran, one not")
+    show("one ran, one did not")
 
     with ThreadPoolExecutor(max_workers=1) as pool:
         submit(pool, fail)
@@ -64,7 +64,7 @@ def main() -> None:
     breaker.reset()
     permit = breaker.acquire()
     permit.success()
-    permit.failure(ConnectionError("too late"))  # A permit is settled once; this does nothing.
+    permit.failure(ConnectionError("too late"))  # A permit is settled once: this does nothing.
     show("settled twice")
 
 

@@ -1,9 +1,9 @@
-"""Circuits in classes: methods of every kind, and who shares a circuit with whom.
+"""Circuits in classes: all kinds of methods, and which of them share a circuit.
 
     python examples/classes.py
 
-`@circuit` makes one breaker for what it decorates. A method is one function, so all instances share its breaker. To
-share one among several methods, decorate them with the breaker; to have one for each account, or host, give a `key`.
+`@circuit` makes one breaker per decorated function, so all instances share the breaker of a method. To share a breaker
+among several methods, decorate them with it. To have one breaker per account or host, pass a `key`.
 """
 
 import asyncio
@@ -15,11 +15,11 @@ database = CircuitBreaker("database", failure_threshold=2)
 
 
 class Orders:
-    """Several methods, one dependency, one circuit: they fail together and recover together."""
+    """Two methods use one dependency, so they share one circuit: it opens and closes for both."""
 
     @database
     def find(self, number: int) -> str:
-        """Look an order up."""
+        """Look up an order."""
         raise TimeoutError("the database is slow")
 
     @database
@@ -28,25 +28,25 @@ class Orders:
 
 
 class Payments:
-    """A circuit for each method, because each talks to something else."""
+    """Each method has its own circuit, because each uses a different dependency."""
 
     def __init__(self, account: str) -> None:
         self.account = account
 
     @circuit(failure_threshold=2)
     def charge(self, amount: int) -> str:
-        """Take money."""
+        """Charge an amount."""
         raise ConnectionError("the bank is closed")
 
     @circuit
     async def refund(self, amount: int) -> str:
-        """Give it back."""
+        """Refund an amount."""
         return f"{amount} back to {self.account}"
 
     @circuit
     @classmethod
     def currencies(cls) -> str:
-        """Name the currencies."""
+        """List the currencies."""
         return f"{cls.__name__} in EUR, USD"
 
     @staticmethod  # `@circuit` works above and below `staticmethod` and `classmethod`.
@@ -57,7 +57,7 @@ class Payments:
 
     @circuit(key=lambda self: self.account, failure_threshold=2)
     def balance(self) -> int:
-        """Ask for the balance, with a circuit for each account."""
+        """Query the balance, with one circuit per account."""
         if self.account == "empty":
             raise LookupError("no such account")
         return 100
@@ -72,20 +72,20 @@ def trip(method: Callable[..., object], *args: int) -> None:
 
 
 async def main() -> None:
-    print("Orders.find fails, and Orders.save is refused with it:")
+    print("Orders.find fails; Orders.save shares its circuit and is refused:")
     trip(Orders().find, 7)
     try:
         await Orders().save(7)
     except CircuitOpenError as error:
         print(f"  {error.name} is {error.state}: {error.reason}")
 
-    print("Payments.charge fails, for all instances; the other methods go on:")
+    print("Payments.charge fails for all instances; the other methods keep working:")
     ada, bob = Payments("ada"), Payments("bob")
     trip(ada.charge, 30)
     print(f"  {ada.charge.breaker is bob.charge.breaker = }, {bob.charge.breaker.state = !s}")
     print(f"  {await ada.refund(30)}; {Payments.currencies()}; {Payments.valid('4711') = }")
 
-    print("Payments.balance fails for one account:")
+    print("Payments.balance fails for one account only:")
     trip(Payments("empty").balance)
     print(f"  {ada.balance() = }, {[f'{key}: {each.state}' for key, each in Payments.balance.breakers.items()]}")
 

@@ -1,20 +1,20 @@
-"""A cached answer in place of an error, while the circuit is open.
+"""A cached answer instead of an error while the circuit is open.
 
     python examples/fallback.py
 
-The fallback stands in for calls that the circuit refuses, and for nothing else: the failures that open it still reach
-their callers, who can tell a failure from old news. The clock is moved by hand, so nobody waits.
+The fallback is used only for calls that the circuit refuses. The failures that open the circuit still reach their
+callers. A `ManualClock` takes the place of real time, so the example need not wait.
 """
 
 from circuitbreaker import ManualClock, circuit
 
-clock = ManualClock()  # Leave `clock` out, and time passes by itself.
+clock = ManualClock()  # Leave `clock` out in real code.
 bank = {"open": True, "EUR": 1.08}
 last_known: dict[str, float] = {}
 
 
 def last_known_rate(currency: str) -> float:
-    """Takes the arguments of the call that was refused. What it raises, here a `KeyError`, is the caller's."""
+    """Receives the arguments of the refused call. An error it raises, here a `KeyError`, reaches the caller."""
     return last_known[currency]
 
 
@@ -38,15 +38,15 @@ def main() -> None:
     ask("EUR")
 
     bank.update({"open": False, "EUR": 1.11})
-    for _ in range(3):  # The bank's own error, untouched; the third one opens the circuit.
+    for _ in range(3):  # The bank's error reaches the caller; the third one opens the circuit.
         ask("EUR")
 
-    ask("EUR")  # From the cache: the bank is not asked.
+    ask("EUR")  # From the cache; the bank is not called.
     ask("USD")  # Not in the cache.
 
     bank["open"] = True
     clock.advance(60)
-    ask("EUR")  # The trial succeeds, and the answer is the bank's again.
+    ask("EUR")  # The trial succeeds, so the answer comes from the bank again.
 
 
 if __name__ == "__main__":

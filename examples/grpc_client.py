@@ -1,26 +1,29 @@
-"""A gRPC channel whose calls are guarded: one circuit for each method of a server that is here, on loopback.
+"""One circuit per method of a gRPC service: one method is overloaded, the other keeps working.
 
     python examples/grpc_client.py
 
-The server answers, then it has no room and says for how long, then it answers again. Of what is refused nothing is
-sent. It needs grpcio, and no generated code.
+It needs grpcio, but no generated code. The server runs on loopback. It answers, then it is overloaded and says for how
+long to wait, then it answers again. A refused call is not sent.
 """
 
 from concurrent.futures import ThreadPoolExecutor
 
-import grpc
+try:
+    import grpc
+except ImportError:
+    raise SystemExit("This example needs grpcio: pip install 'circuitbreaker-kit[grpc]'") from None
 
 from circuitbreaker import ManualClock
 from circuitbreaker.integrations.grpc import CircuitBreakerInterceptor
 
-crowded = False
-clock = ManualClock()  # So that nobody waits here. Leave it out.
+overloaded = False
+clock = ManualClock()  # So that the example need not wait. Leave it out in real code.
 
 
 def charge(request: bytes, context: grpc.ServicerContext) -> bytes:
-    if crowded:
+    if overloaded:
         context.set_trailing_metadata((("grpc-retry-pushback-ms", "2500"),))
-        context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "no room")
+        context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "overloaded")
     return b"charged " + request
 
 
@@ -43,12 +46,12 @@ def serve() -> tuple[grpc.Server, str]:
 def attempt(call, *arguments) -> str:
     try:
         return call(*arguments).decode()
-    except grpc.RpcError as error:  # a refusal is one, too
+    except grpc.RpcError as error:  # Refusals are `RpcError`s too.
         return f"{type(error).__name__.lstrip('_')}: {error.code().name}"
 
 
 def main() -> None:
-    global crowded  # noqa: PLW0603
+    global overloaded  # noqa: PLW0603
     server, target = serve()
     guard = CircuitBreakerInterceptor(target, key=lambda call: call.method, failure_threshold=2, clock=clock)
     with grpc.intercept_channel(grpc.insecure_channel(target), guard) as channel:
@@ -56,16 +59,16 @@ def main() -> None:
         history = channel.unary_stream("/payments.Payments/History")
 
         print(attempt(charge, b"7 EUR"))
-        crowded = True
+        overloaded = True
         for _ in range(3):
             print(attempt(charge, b"8 EUR"))
         print(b", ".join(history(b"")).decode())  # another method, another circuit
 
         for method, breaker in guard.breakers.items():
             wait = breaker.metrics().next_attempt_time
-            print(f"{method:<27} {breaker.state}{', for 2.5 s as the server has asked' if wait else ''}")
+            print(f"{method:<27} {breaker.state}{', for 2.5 s, as the server asked' if wait else ''}")
 
-        crowded = False
+        overloaded = False
         clock.advance(2.5)
         print(attempt(charge, b"9 EUR"))
         print(guard.breakers["/payments.Payments/Charge"].state)

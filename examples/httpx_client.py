@@ -1,8 +1,8 @@
-"""A circuit for each host, with httpx: one fails in the middle of its answers, the other asks for a pause.
+"""One circuit per host with httpx: one host breaks off its answers, the other asks its clients to wait.
 
     python examples/httpx_client.py
 
-Both are real servers, on loopback. It takes about a second.
+It needs httpx. Both hosts are real servers on loopback. It takes about a second.
 """
 
 from __future__ import annotations
@@ -13,19 +13,22 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from typing import Any
 
-import httpx
+try:
+    import httpx
+except ImportError:
+    raise SystemExit("This example needs httpx: pip install 'circuitbreaker-kit[httpx]'") from None
 
 from circuitbreaker import CircuitOpenError
 from circuitbreaker.integrations.httpx import CircuitBreakerTransport
 
 
 class Service(BaseHTTPRequestHandler):
-    """Prices break off in the middle; the stock is busy, and says for how long."""
+    """`/prices` breaks off in the middle, `/stock` is busy and sends `Retry-After`, `/fruit` works."""
 
     protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:
-        """Answer, as the path says."""
+        """Answer according to the path."""
         body = b"three apples, two pears"
         if self.path == "/stock":
             self.send_response(503)
@@ -40,7 +43,7 @@ class Service(BaseHTTPRequestHandler):
         self.close_connection = self.path != "/fruit"
 
     def log_message(self, *args: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 @contextmanager
@@ -73,8 +76,8 @@ def main() -> None:
                 print(f"{names[url.rpartition('/')[0]]:>7}  {attempt(client, url)}")
         print()
         for host, breaker in transport.breakers.items():
-            metrics = breaker.metrics()
-            print(f"{names[host]:>7}  {metrics.state}, {metrics.total_successes} well, {metrics.total_failures} failed")
+            now = breaker.metrics()
+            print(f"{names[host]:>7}  {now.state}, {now.total_successes} succeeded, {now.total_failures} failed")
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""What happens to every circuit, in the log; and one circuit's numbers.
+"""Log what happens to every circuit, and print the metrics of one.
 
     python examples/monitoring.py
 
-A listener on the registry hears all the breakers in it, those made later too. It is called with no lock held, and what
-it raises is logged and goes no further.
+A listener on the registry receives the events of all its breakers, including those made later. It is called with no
+lock held. If it raises, the error is logged and the caller is not affected.
 """
 
 import logging
@@ -43,7 +43,7 @@ def main() -> None:
 
     send("first")
     for letter in ("second", "third", "fourth"):
-        with suppress(ConnectionError, CircuitOpenError):  # The listeners tell of them.
+        with suppress(ConnectionError, CircuitOpenError):  # The listeners log them.
             send(letter, working=False)
     time.sleep(0.15)
     send("fifth")

@@ -1,10 +1,10 @@
-"""A trip policy of your own, alone and combined with a built-in one.
+"""A custom trip policy, alone and combined with a built-in one.
 
     python examples/own_policy.py
 
-A policy is a recipe with one method, `watch()`, which starts an observer of one closed period. The observer's one
-method, `see()`, is shown each outcome and returns why the circuit should open, or `None`. It runs under the breaker's
-lock: keep it quick, and read time from the outcome.
+A policy has one method, `watch()`, which returns an observer for one closed period. The observer has one method,
+`see()`, which receives each outcome and returns the reason to open the circuit, or `None`. It runs under the breaker's
+lock, so keep it fast, and take the time from the outcome.
 """
 
 from dataclasses import dataclass
@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from circuitbreaker import CircuitBreaker, ConsecutiveFailures, ManualClock, Outcome, TripPolicy
 
 
-@dataclass(frozen=True)  # Equal policies make equal options: the same name with these is the same breaker.
+@dataclass(frozen=True)  # `get_or_create` compares options, so equal policies must compare equal.
 class FailureBudget:
-    """Put up with `size` failures, and earn one more with every `seconds` that pass."""
+    """Tolerate `size` failures, and one more for every `seconds` that pass."""
 
     size: int
     seconds: float
@@ -25,7 +25,7 @@ class FailureBudget:
 
 
 class BudgetWatch:
-    """What is left of a budget. It belongs to one closed period, so breakers can share the policy."""
+    """What remains of a budget. It belongs to one closed period, so breakers can share the policy."""
 
     def __init__(self, budget: FailureBudget) -> None:
         self.budget = budget
@@ -33,11 +33,11 @@ class BudgetWatch:
         self.since: float | None = None
 
     def see(self, outcome: Outcome) -> str | None:
-        """Add what was earned, take off what was spent."""
+        """Add what was earned, subtract what was spent."""
         earned = 0.0 if self.since is None else (outcome.at - self.since) / self.budget.seconds
         self.left = min(self.budget.size, self.left + earned) - outcome.failed
         self.since = outcome.at
-        return f"a budget of {self.budget.size} failures is spent" if self.left < 0 else None
+        return f"the budget of {self.budget.size} failures is spent" if self.left < 0 else None
 
 
 def run(policy: TripPolicy, calls: str) -> None:
@@ -64,7 +64,7 @@ def main() -> None:
     run(budget, "+-+-+-+-++")
     run(budget, "++----++++")
 
-    either = budget | ConsecutiveFailures(2)  # `&` for both at once
+    either = budget | ConsecutiveFailures(2)  # `&` requires both.
     print(f"\n{either}")
     run(either, "+-+-+-++++")
     run(either, "+-+-+-+-++")

@@ -1,9 +1,9 @@
-"""One circuit for each host, so that one host that is down does not keep callers from the others.
+"""One circuit per host, so that a host that is down does not affect calls to the others.
 
     python examples/per_host.py
 
-`key` is called with the arguments of each call, and says which breaker guards it. Breakers are made on first use. Past
-`maxsize`, the one that was not used for the longest time is dropped, but never while it is open, half-open or held.
+`key` receives the arguments of each call and returns the key of the breaker that guards it. Breakers are made on first
+use. Beyond `maxsize`, the least recently used breaker is dropped, but never one that is open, half-open or held.
 """
 
 from urllib.parse import urlsplit
@@ -19,7 +19,7 @@ def host_of(url: str) -> str:
 
 @circuit(name="fetch", key=host_of, maxsize=100, failure_threshold=2)
 def fetch(url: str) -> str:
-    if host_of(url) in down:  # Your HTTP client goes here.
+    if host_of(url) in down:  # A real program would use an HTTP client here.
         raise ConnectionError(f"no route to {host_of(url)}")
     return "200 OK"
 
@@ -42,8 +42,8 @@ def main() -> None:
     for host, breaker in fetch.breakers.items():
         print(f"  {host:<16} {breaker.state}")
 
-    fetch.breakers["images.example"].reset()  # The operator knows better.
-    print(f"\n{get_breaker('fetch[images.example]')}")  # The same breaker, by its name.
+    fetch.breakers["images.example"].reset()  # An operator knows that the host has recovered.
+    print(f"\n{get_breaker('fetch[images.example]')}")  # The same breaker, by name.
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""Nine seconds in the life of three circuits: the service behind them works, fails, and comes back.
+"""Three circuits for nine seconds, while the service behind them works, fails, and recovers.
 
     python examples/quickstart.py
 
-It needs nothing but this package. The service is a real HTTP server on this machine; the requests are real, too.
+It needs only this package. The service is a real HTTP server on loopback, and the requests are real.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from urllib.request import ProxyHandler, build_opener
 
 from circuitbreaker import CircuitBreaker, CircuitOpenError, FailureRate, StateChange, circuit, get_breaker, registry
 
-# Three ways to guard a request. `get` is further down; it raises an HTTPError when the service answers 503.
+# Three ways to guard a request. `get`, below, raises an HTTPError when the service answers 503.
 
 
 @circuit(name="prices", failure_threshold=5, reset_timeout=1.5)
@@ -40,15 +40,15 @@ async def search() -> bytes:
 registry.get_or_create("stock", failure_threshold=5, reset_timeout=1.5)
 
 
-def stock() -> bytes:  # Two threads call this. They share the circuit, so what one learns the other knows.
+def stock() -> bytes:  # Two threads call this. They share the circuit, so it counts the failures of both.
     return get_breaker("stock").call(get, "/stock")
 
 
-# The service, and its users: each calls ten times a second, or as often as it gets its answers.
+# The service and its users. Each user calls ten times a second, or less often if an answer takes longer.
 
 
 class Service(BaseHTTPRequestHandler):
-    """Answers 200 at once while it is well, and 503 after a while when it is not."""
+    """Answers 200 at once while it works, and 503 after 0.2 seconds while it fails."""
 
     status, port, started = 200, 0, 0.0
 
@@ -61,12 +61,12 @@ class Service(BaseHTTPRequestHandler):
         self.end_headers()
 
     def log_message(self, *args: object) -> None:
-        """Say nothing: the circuits do the talking here."""
+        """Log nothing: the circuits print what matters here."""
 
 
-direct = build_opener(ProxyHandler({}))  # The service is on this machine, whatever the proxy settings say.
-failed: dict[str, list[float]] = defaultdict(list)  # by circuit, how many milliseconds each failed request took
-rejected: dict[str, list[float]] = defaultdict(list)  # and each rejected call
+direct = build_opener(ProxyHandler({}))  # The service is local, so proxy settings must not apply.
+failed: dict[str, list[float]] = defaultdict(list)  # by circuit: milliseconds of each failed request
+rejected: dict[str, list[float]] = defaultdict(list)  # by circuit: milliseconds of each rejected call
 over = threading.Event()
 
 
@@ -97,21 +97,21 @@ def measured(name: str) -> Iterator[None]:
         rejected[name].append(1000 * (time.perf_counter() - began))
         if len(rejected[name]) == 1:
             took = f"{rejected[name][0]:.2f} ms"
-            say(name, f"rejects a call in {took} and sends nothing; the next trial may go in {error.retry_after:.1f} s")
+            say(name, f"rejects a call in {took} and sends nothing; next trial in {error.retry_after:.1f} s")
     except OSError as error:
         failed[name].append(1000 * (time.perf_counter() - began))
         if isinstance(error, HTTPError):
             error.close()
 
 
-# What you see.
+# The output.
 
 COLOURS = {"closed": 32, "half_open": 33, "open": 31} if sys.stdout.isatty() and not os.environ.get("NO_COLOR") else {}
 
 
 def say(who: str, what: str) -> None:
     line = f"{time.monotonic() - Service.started:5.1f} s  {who:<6}  {what}"
-    print(f"{line.rstrip()}\n", end="", flush=True)  # in one piece, or the lines of two threads may mix
+    print(f"{line.rstrip()}\n", end="", flush=True)  # One write, so that lines of two threads do not mix.
 
 
 def paint(state: str, text: str) -> str:
@@ -137,11 +137,14 @@ def say_savings() -> None:
     print("\nWhat the circuits saved:")
     for name, times in sorted(rejected.items()):
         failure, rejection = sum(failed[name]) / max(1, len(failed[name])), sum(times) / len(times)
-        print(f"  {name:<6}  {len(times)} requests not sent, {len(times) * failure / 1000:.1f} s not waited", end=" ")
+        print(
+            f"  {name:<6}  {len(times)} requests not sent, {len(times) * failure / 1000:.1f} s of waiting avoided",
+            end=" ",
+        )
         print(f"(a failed request took {failure:.0f} ms, a rejected call {rejection:.2f} ms)")
 
 
-async def tell_story() -> None:
+async def run_story() -> None:
     threads = [asyncio.to_thread(use, prices), asyncio.to_thread(use, stock), asyncio.to_thread(use, stock)]
     users = asyncio.gather(use_search(), *threads)
     changes = {0: (200, "works"), 2: (503, "fails: it answers 503, after 0.2 s"), 6: (200, "works again")}
@@ -162,12 +165,12 @@ def main() -> None:
     try:
         server = ThreadingHTTPServer(("127.0.0.1", 0), Service)
     except OSError as error:
-        sys.exit(f"This needs a free port on 127.0.0.1, and got none: {error}")
+        sys.exit(f"This example needs a free port on 127.0.0.1: {error}")
     threading.Thread(target=server.serve_forever, daemon=True).start()
     Service.port, Service.started = server.server_port, time.monotonic()
-    print(f"Three circuits guard requests to http://127.0.0.1:{Service.port}. The numbers are sent/failed/rejected.\n")
+    print(f"Three circuits guard requests to http://127.0.0.1:{Service.port}. Counts are sent/failed/rejected.\n")
     try:
-        asyncio.run(tell_story())
+        asyncio.run(run_story())
     except KeyboardInterrupt:
         sys.exit("interrupted")
     say_savings()

@@ -1,8 +1,8 @@
-"""A session of requests with a circuit for each host: a download that breaks off, a server that asks for a pause.
+"""One circuit per host with requests: one host breaks off its downloads, the other asks its clients to wait.
 
     python examples/requests_client.py
 
-It needs requests. Both servers are real, on this machine. It takes less than a second.
+It needs requests. Both hosts are real servers on loopback. It takes less than a second.
 """
 
 from __future__ import annotations
@@ -14,8 +14,11 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 
-import requests
-import urllib3
+try:
+    import requests
+    import urllib3
+except ImportError:
+    raise SystemExit("This example needs requests: pip install 'circuitbreaker-kit[requests]'") from None
 
 from circuitbreaker import CircuitOpenError
 from circuitbreaker.integrations.requests import CircuitBreakerAdapter
@@ -24,7 +27,7 @@ REPORT = b"three apples, two pears, and a melon\n" * 1000
 
 
 class Service(BaseHTTPRequestHandler):
-    """Half of /torn comes, /busy has no time, and the rest is well."""
+    """`/torn` breaks off in the middle, `/busy` sends `Retry-After`, everything else works."""
 
     protocol_version = "HTTP/1.1"
 
@@ -41,12 +44,12 @@ class Service(BaseHTTPRequestHandler):
         self.close_connection = torn
 
     def log_message(self, *args: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 @contextmanager
 def running() -> Iterator[str]:
-    """A server of its own, and so a circuit of its own."""
+    """Run a server; yields its URL. Each server is a host, so it has its own circuit."""
     with ThreadingHTTPServer(("127.0.0.1", 0), Service) as server:
         serving = Thread(target=server.serve_forever, args=(0.01,))
         serving.start()
@@ -65,7 +68,7 @@ def download(session: requests.Session, url: str) -> str:
                 shutil.copyfileobj(response.raw, file)
     except CircuitOpenError as error:
         return f"not sent: {error.reason}; next trial in {error.retry_after:.0f} s"
-    except (requests.RequestException, urllib3.exceptions.HTTPError) as error:  # urllib3's, for who reads `raw`
+    except (requests.RequestException, urllib3.exceptions.HTTPError) as error:  # `raw` raises urllib3's errors
         return f"{type(error).__name__}, after {file.tell()} bytes"
     return f"{response.status_code}, {file.tell()} bytes"
 
@@ -74,14 +77,14 @@ def main() -> None:
     adapter = CircuitBreakerAdapter(failure_threshold=2)
     with running() as reports, running() as prices, requests.Session() as session:
         session.mount("http://", adapter)
-        for url in [f"{reports}/well", f"{reports}/torn", f"{reports}/torn", f"{reports}/well"]:
+        for url in [f"{reports}/whole", f"{reports}/torn", f"{reports}/torn", f"{reports}/whole"]:
             print(f"reports  {download(session, url)}")
-        for url in [f"{prices}/busy", f"{prices}/busy", f"{prices}/well"]:
+        for url in [f"{prices}/busy", f"{prices}/busy", f"{prices}/whole"]:
             print(f"prices   {download(session, url)}")
         print()
         for name, url in [("reports", reports), ("prices", prices)]:
             metrics = adapter.breakers[url].metrics()
-            print(f"{name:<8} {metrics.state}: {metrics.total_successes} well, {metrics.total_failures} failed")
+            print(f"{name:<8} {metrics.state}: {metrics.total_successes} succeeded, {metrics.total_failures} failed")
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""A retry outside a breaker and inside it: how many requests a failing service gets.
+"""How many requests a failing service receives when retries are outside a breaker, inside it, or without one.
 
     python examples/retries.py
 
-It needs tenacity and stamina. The service is a real HTTP server on this machine. The clock of the first circuits is
-moved by hand; the last one's is the machine's.
+It needs tenacity and stamina. The service is a real HTTP server on loopback. The comparison advances a `ManualClock`;
+the last call waits in real time.
 """
 
 from __future__ import annotations
@@ -15,8 +15,13 @@ from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread, Timer
 
-import stamina
-from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_fixed
+try:
+    import stamina
+    from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_fixed
+except ImportError:
+    raise SystemExit(
+        "This example needs tenacity and stamina: pip install 'circuitbreaker-kit[tenacity,stamina]'"
+    ) from None
 
 from circuitbreaker import CircuitBreaker, CircuitOpenError, ManualClock
 from circuitbreaker.integrations.stamina import unless_open
@@ -27,7 +32,7 @@ PAUSE = 0.002  # seconds between two attempts
 
 
 class Service(BaseHTTPRequestHandler):
-    """Answers with `status`, and counts."""
+    """Answers with `status` and counts requests."""
 
     status, port, requests = 503, 0, 0
 
@@ -39,11 +44,11 @@ class Service(BaseHTTPRequestHandler):
         self.end_headers()
 
     def log_message(self, *args: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 def ask() -> int:
-    """One request."""
+    """Send one request."""
     connection = HTTPConnection("127.0.0.1", Service.port, timeout=5)
     try:
         connection.request("GET", "/")
@@ -56,19 +61,19 @@ def ask() -> int:
 
 
 plain = Retrying(retry=retry_if_exception_type(), wait=wait_fixed(PAUSE), stop=stop_after_attempt(4), reraise=True)
-knowing = plain.copy(retry=retry_unless_open())
-by_stamina = stamina.retry(on=unless_open(ConnectionError), attempts=4, wait_initial=PAUSE, wait_jitter=0)
+aware = plain.copy(retry=retry_unless_open())
+with_stamina = stamina.retry(on=unless_open(ConnectionError), attempts=4, wait_initial=PAUSE, wait_jitter=0)
 
-WAYS: dict[str, Callable[[CircuitBreaker], Call]] = {
+VARIANTS: dict[str, Callable[[CircuitBreaker], Call]] = {
     "no breaker": lambda breaker: lambda: plain(ask),
     "retry inside": lambda breaker: lambda: breaker.call(plain, ask),
     "retry outside": lambda breaker: lambda: plain(breaker(ask)),
-    "  retry_unless_open()": lambda breaker: lambda: knowing(breaker(ask)),
-    "  stamina, unless_open()": lambda breaker: by_stamina(breaker(ask)),
+    "  retry_unless_open()": lambda breaker: lambda: aware(breaker(ask)),
+    "  stamina, unless_open()": lambda breaker: with_stamina(breaker(ask)),
 }
 
 
-def requests_of(call: Call, times: int) -> int:
+def count_requests(call: Call, times: int) -> int:
     before = Service.requests
     for _ in range(times):
         with suppress(ConnectionError, CircuitOpenError):
@@ -77,22 +82,22 @@ def requests_of(call: Call, times: int) -> int:
 
 
 def compare() -> None:
-    print("The service is down. Ten calls of up to four attempts; the circuit opens after five failures.\n")
-    print(f"{'':<24} {'requests':>8} {'refused':>8} {'one call later, when a trial is due':>36}")
-    for name, make in WAYS.items():
+    print("The service is down. Ten calls with up to four attempts each; the circuit opens after five failures.\n")
+    print(f"{'':<24} {'requests':>8} {'refused':>8} {'one more call, when a trial is due':>36}")
+    for name, make in VARIANTS.items():
         clock = ManualClock()
         breaker = CircuitBreaker(failure_threshold=5, reset_timeout=30, clock=clock)
         call = make(breaker)
-        requests = requests_of(call, 10)
+        requests = count_requests(call, 10)
         refused = breaker.metrics().total_rejections
         clock.advance(30)
-        print(f"{name:<24} {requests:>8} {refused:>8} {requests_of(call, 1):>27} requests")
+        print(f"{name:<24} {requests:>8} {refused:>8} {count_requests(call, 1):>27} requests")
 
 
-def wait_for_it() -> None:
-    print("\nAnd a call that waits for the circuit, when the service comes back after 0.2 s:\n")
+def wait_for_recovery() -> None:
+    print("\nA call that waits for the circuit; the service recovers after 0.2 s:\n")
     breaker = CircuitBreaker(failure_threshold=1, reset_timeout=0.3)
-    requests_of(breaker(ask), 1)
+    count_requests(breaker(ask), 1)
     waiting = Retrying(
         retry=retry_unless_open(longer_than=5),
         wait=wait_fixed(PAUSE) + wait_for_circuit(jitter=0.1),
@@ -109,13 +114,13 @@ def wait_for_it() -> None:
 
 
 def main() -> None:
-    stamina.instrumentation.set_on_retry_hooks([])  # It would log each retry.
+    stamina.instrumentation.set_on_retry_hooks([])  # By default stamina logs each retry.
     with ThreadingHTTPServer(("127.0.0.1", 0), Service) as server:
         Service.port = server.server_port
         serving = Thread(target=server.serve_forever, args=(0.01,), daemon=True)
         serving.start()
         compare()
-        wait_for_it()
+        wait_for_recovery()
         server.shutdown()
         serving.join()
 

@@ -1,6 +1,6 @@
-"""What a circuit costs that is shared through a server, and how fast the fleet learns, tries and heals.
+"""What a circuit shared through a server costs, and how fast a fleet opens, tries and recovers.
 
-Everything is measured with real servers and real processes on this machine. What a process has to itself is measured
+Everything is measured with real servers and real processes on this machine. What concerns only one process is measured
 in this one.
 """
 
@@ -14,7 +14,7 @@ __all__ = ["measure"]
 
 def measure(quick: bool) -> None:
     """Print every figure."""
-    # Only this needs redis-py and a server, and the tests' way to start one.
+    # Only this command needs redis-py, and the tests' module that starts servers.
     try:
         from tests.servers import Server, binary
     except ImportError as error:
@@ -35,7 +35,7 @@ def measure(quick: bool) -> None:
         starters.measure,
         healing.measure,
     ]
-    logging.getLogger("circuitbreaker").setLevel(logging.CRITICAL)  # Stores tell of what is done to servers here.
+    logging.getLogger("circuitbreaker").setLevel(logging.CRITICAL)  # Stores would log each outage that is caused here.
     figures.header("one circuit for the fleet")
     for part in parts:
         with Server() as server:

@@ -1,4 +1,4 @@
-"""What a call costs whose circuit is shared, over one whose circuit is not."""
+"""What a call costs with a shared circuit, over one without a store."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _GOAL = 1.1
 
 
 def measure(server: Server, quick: bool) -> None:
-    """Closed and open, with the server well, dead, and hung."""
+    """Print the cost with a closed and an open circuit, and a server that works, is dead, or hangs."""
     seconds = 0.3 if quick else 2.0
     part("A call with a store over one without, best of many; the mean counts what the store's thread takes")
     for state, make, number in (("closed", _closed, 1_000), ("open", _open, 500)):
@@ -74,7 +74,7 @@ def _breaker(name: str, **options: Any) -> CircuitBreaker:
 
 
 def _means(alone: Loop, shared: Loop, seconds: float) -> tuple[float, float]:
-    """Seconds of the processor's time per operation of each, with what other threads take meanwhile; by turns."""
+    """Seconds of processor time per operation of each, including other threads; in turns."""
     number, one, other = 0, 0.0, 0.0
     while one + other < seconds:
         one += timeit(lambda: alone(10_000), number=1, timer=process_time)

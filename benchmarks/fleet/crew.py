@@ -1,4 +1,4 @@
-"""Processes that do what they are told: each has one object, whose methods are called from here."""
+"""Processes that are controlled from here: each has one object, whose methods are called through a pipe."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _context = multiprocessing.get_context("spawn")
 
 
 class Worker:
-    """A process with an object that `make(*arguments)` makes there."""
+    """A process with an object made by `make(*arguments)`."""
 
     def __init__(self, make: Callable[..., object], *arguments: object) -> None:
         self._pipe, end = _context.Pipe()
@@ -26,11 +26,11 @@ class Worker:
         end.close()
 
     def tell(self, method: str, *arguments: object) -> None:
-        """Have a method called."""
+        """Call a method, without waiting for its result."""
         self._pipe.send((method, arguments))
 
     def answer(self) -> Any:
-        """What it returned."""
+        """Wait for the result of a method."""
         if not self._pipe.poll(2 * PATIENCE):
             raise SystemExit("benchmarks: a process does not answer")
         try:
@@ -39,17 +39,17 @@ class Worker:
             raise SystemExit("benchmarks: a process has failed") from None
 
     def ask(self, method: str, *arguments: object) -> Any:
-        """Have a method called; what it returned."""
+        """Call a method, and wait for its result."""
         self.tell(method, *arguments)
         return self.answer()
 
     def kill(self) -> None:
-        """Kill it, in the middle of whatever it does."""
+        """Kill it, whatever it is doing."""
         self._process.kill()
         self._process.join(PATIENCE)
 
     def end(self) -> None:
-        """End it, if need be by force."""
+        """Let it end, and kill it if it does not."""
         self._pipe.close()
         self._process.join(0 if self._process.exitcode is not None else 2)
         self.kill()
@@ -57,7 +57,7 @@ class Worker:
 
 @contextmanager
 def crew(many: int, make: Callable[..., object], *arguments: object) -> Iterator[list[Worker]]:
-    """So many workers, all alike."""
+    """Run `many` workers with equal objects."""
     with ExitStack() as parts:
         workers = []
         for _ in range(many):
@@ -67,14 +67,14 @@ def crew(many: int, make: Callable[..., object], *arguments: object) -> Iterator
 
 
 def all_do(workers: Sequence[Worker], method: str, *arguments: object) -> list[Any]:
-    """Have a method called in all of them at the same time; what each returned."""
+    """Call a method in all workers at the same time; their results."""
     for worker in workers:
         worker.tell(method, *arguments)
     return [worker.answer() for worker in workers]
 
 
 def _serve(pipe: Connection, make: Callable[..., object], arguments: Sequence[object]) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Who starts the processes also ends them.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # The parent process ends them.
     made = make(*arguments)
     with suppress(EOFError, ConnectionError):
         while True:

@@ -11,17 +11,17 @@ _SHAPE = "{:<84}{:>14}{:>12}  {}"
 
 
 def header(what: str) -> None:
-    """The first line."""
+    """Print the first line."""
     _print(what, "figure", "goal", "met")
 
 
 def part(what: str) -> None:
-    """A line above others."""
+    """Print the heading of a part."""
     print(f"\n{what}", flush=True)
 
 
 def figure(what: str, value: float, unit: str = "", goal: float | None = None) -> None:
-    """One line: the goal is met if `value`, as printed, is no more."""
+    """Print one line. The goal is met if `value`, as printed, does not exceed it."""
     digits = 0 if isinstance(value, int) or value >= 100 else 2
     met = "" if goal is None else "yes" if round(value, digits) <= goal else "NO"
     _print(
@@ -30,12 +30,12 @@ def figure(what: str, value: float, unit: str = "", goal: float | None = None) -
 
 
 def median(values: Sequence[float]) -> float:
-    """The value that half of them do not exceed."""
+    """The value that half of `values` do not exceed."""
     return percentile(values, 50)
 
 
 def percentile(values: Sequence[float], percent: float) -> float:
-    """The value that so many of them do not exceed."""
+    """The value that `percent` of `values` do not exceed."""
     return sorted(values)[math.ceil(len(values) * percent / 100) - 1]
 
 

@@ -1,4 +1,4 @@
-"""How long it takes until all is well again."""
+"""How long a fleet takes to recover."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ class _Member:
         self.join, self.when, self.call_until = self._shared.join, self._shared.when, self._shared.call_until
 
     def open(self) -> None:
-        """Open the circuit, for all."""
+        """Open the circuit for all."""
         self._shared.breaker.open()
         self._shared.sync()
 
     def hang(self) -> None:
-        """Call, and never come back from the call."""
+        """Make a call that hangs."""
         while True:
             with suppress(CircuitOpenError):
                 self._shared.breaker.call(sleep, PATIENCE)
@@ -44,7 +44,7 @@ class _Member:
 
 
 def measure(server: Server, quick: bool) -> None:
-    """After each harm, a few times."""
+    """Print the time to recover from each kind of failure."""
     times = 1 if quick else 5
     part(f"Time to heal, median of {times}")
     healed, beyond = _medians(times, lambda: _after_a_kill(server))
@@ -64,7 +64,7 @@ def _medians(times: int, heal: Callable[[], tuple[float, ...]]) -> tuple[float, 
 
 
 def _after_a_kill(server: Server) -> tuple[float, float]:
-    """Seconds from the kill until all that live are closed, and from the end of the lease."""
+    """Seconds until all living processes are closed, from the kill, and from the end of the lease."""
     server.client().flushall()
     with crew(4, _Member, server.url) as members:
         holder, *others = members
@@ -80,7 +80,7 @@ def _after_a_kill(server: Server) -> tuple[float, float]:
 
 
 def _after_a_lost_reply(server: Server) -> tuple[float]:
-    """Seconds from the loss of the reply that brings a lease, until its process and another are closed."""
+    """Seconds from the loss of the reply with a lease until its process and another are closed."""
     server.client().flushall()
     with Proxy(server.port) as proxy, _fleet(proxy.url, server.url) as (ours, other):
         ours.breaker.open()
@@ -94,14 +94,14 @@ def _after_a_lost_reply(server: Server) -> tuple[float]:
 
 
 def _after_a_flush(server: Server) -> tuple[float]:
-    """Seconds from FLUSHALL until somebody has told the server again."""
+    """Seconds from FLUSHALL until a process has restored the record."""
     client = server.client()
     client.flushall()
     with _fleet(server.url, server.url, server.url, reset_timeout=3600) as fleet, _calling(fleet):
         fleet[0].breaker.open()
         for each in fleet:
             each.when("open")
-        sleep(uniform(0.5, 1.5))  # so that it falls on any moment between two exchanges
+        sleep(uniform(0.5, 1.5))  # at a random time between two exchanges
         client.flushall()
         flushed = monotonic()
         until(client.dbsize, "the record is there again")
@@ -109,7 +109,7 @@ def _after_a_flush(server: Server) -> tuple[float]:
 
 
 def _after_a_failover() -> tuple[float, float]:
-    """Seconds from the master's end until there is another, and from then until a decision is shared again."""
+    """Seconds from the master's end until there is a new one, and from then until a decision is shared again."""
     with Sentinel() as sentinel:
         clients = [sentinel.client(socket_timeout=1) for _ in range(3)]
         with _fleet(*clients, reset_timeout=3600) as fleet, _calling(fleet):
@@ -125,7 +125,7 @@ def _after_a_failover() -> tuple[float, float]:
 
 @contextmanager
 def _fleet(*clients: Any, **options: Any) -> Iterator[list[Shared]]:
-    """Circuits in this process, a store for each client."""
+    """Circuits in this process, with one store per client."""
     fleet = [Shared(client, **{**_OPTIONS, **options}) for client in clients]
     try:
         for each in fleet:

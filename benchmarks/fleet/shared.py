@@ -1,6 +1,6 @@
-"""A shared circuit whose changes are noted, with the moment at which each was announced.
+"""A shared circuit that records its changes, with the time at which each was published.
 
-That moment is on the monotonic clock, which is one for all processes of a machine.
+The time is that of the monotonic clock, which all processes of a machine share.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from ..work import work
 __all__ = ["PATIENCE", "Shared", "rejects"]
 
 PATIENCE = 30.0
-"""Seconds after which something does not come any more."""
+"""Seconds after which to stop waiting for something."""
 
 
 class Shared:
-    """A circuit with a store of its own: as good as a process of its own."""
+    """A circuit with its own store, so it behaves like a separate process."""
 
     def __init__(self, client: Any, **options: Any) -> None:
         self.store = RedisStore(client)
@@ -44,32 +44,32 @@ class Shared:
             self._noted.notify_all()
 
     def join(self) -> None:
-        """Make the first call, and learn how the circuit stands."""
+        """Make the first call, and wait for the state of the circuit."""
         with suppress(CircuitOpenError):
             self.breaker.call(work, 1)
         self.sync()
 
     def sync(self) -> None:
-        """Wait until all is told."""
+        """Wait until everything is exchanged."""
         if not self.store.sync(PATIENCE):
             raise SystemExit(f"benchmarks: {self.store!r} does not exchange")
 
     def when(self, state: str) -> float:
-        """Wait until it is in that state; since when it is."""
+        """Wait for `state`; the time at which it began."""
         with self._noted:
             if not self._noted.wait_for(lambda: self._state[0] == state, PATIENCE):
                 raise SystemExit(f"benchmarks: a circuit is {self._state[0]}, and never became {state}")
             return self._state[1]
 
     def when_store(self, reached: bool) -> float:
-        """Wait until its store can be reached, or cannot; since when."""
+        """Wait until its store can be reached, or cannot; the time at which that began."""
         with self._noted:
             if not self._noted.wait_for(lambda: self._reached[0] is reached, PATIENCE):
                 raise SystemExit(f"benchmarks: a store never became {'reachable' if reached else 'unreachable'}")
             return self._reached[1]
 
     def call_until(self, state: str) -> float:
-        """Call well, every other millisecond, until it is in that state; since when it is."""
+        """Make a successful call every two milliseconds until `state`; the time at which it began."""
         end = monotonic() + PATIENCE
         while self.breaker.state.value != state and monotonic() < end:
             with suppress(CircuitOpenError):
@@ -79,7 +79,7 @@ class Shared:
 
 
 def rejects(breaker: CircuitBreaker) -> bool:
-    """Whether it rejects a call."""
+    """Whether `breaker` rejects a call."""
     try:
         breaker.call(work, 1)
     except CircuitOpenError:

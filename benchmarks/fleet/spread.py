@@ -1,4 +1,4 @@
-"""How long it takes from the failure that trips to the last process that rejects."""
+"""The time from the failure that trips until the last process rejects calls."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ _PROCESSES = 8
 
 
 class _Member:
-    """One process with several circuits, each with a store of its own."""
+    """One process with several circuits, each with its own store."""
 
     def __init__(self, url: str, many: int) -> None:
         self._all = [Shared(url, failure_threshold=1, reset_timeout=3600) for _ in range(many)]
 
     def join(self) -> None:
-        """Have all know each other."""
+        """Make the first call with each circuit."""
         for each in self._all:
             each.join()
 
     def call_on(self, per_second: float) -> None:
-        """From now on, call that often."""
+        """From now on, make `per_second` calls a second."""
         Thread(target=self._call, args=[1 / per_second], daemon=True).start()
 
     def _call(self, pause: float) -> None:
@@ -43,7 +43,7 @@ class _Member:
             sleep(pause)
 
     def fail(self) -> float:
-        """Have a call fail, and so trip the first circuit; when it failed."""
+        """Trip the first circuit with a failing call; the time of the failure."""
         failed = []
 
         def fail() -> None:
@@ -55,11 +55,11 @@ class _Member:
         return failed[0]
 
     def reset(self) -> None:
-        """Close the circuit, for all."""
+        """Close the circuit for all."""
         self._all[0].breaker.reset()
 
     def when(self, state: str) -> float:
-        """Since when all are in that state."""
+        """Wait for all circuits to reach `state`; the time at which the last one did."""
         since = max(each.when(state) for each in self._all)
         if any(rejects(each.breaker) is not (state == "open") for each in self._all):
             raise SystemExit(f"benchmarks: a circuit that is {state} does not behave like it")
@@ -67,7 +67,7 @@ class _Member:
 
 
 def measure(server: Server, quick: bool) -> None:
-    """For 8 processes, and for more that are simulated."""
+    """Print the times for 8 processes, and for more simulated ones."""
     part("Time from the failure that trips to the last one rejecting")
     _measure(server, 1, 40 if quick else 300, 50, "8 processes, each with 100 calls a second")
     _measure(server, 8, 10 if quick else 100, 50, "64 stores in 8 processes")
@@ -92,4 +92,4 @@ def _times(members: Sequence[Worker], rounds: int) -> Iterator[float]:
         yield max(all_do(members, "when", "open")) - failed
         actor.ask("reset")
         all_do(members, "when", "closed")
-        sleep(random.uniform(0.0, 0.05))  # so that it falls on any moment between two exchanges
+        sleep(random.uniform(0.0, 0.05))  # at a random time between two exchanges

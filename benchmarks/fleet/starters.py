@@ -23,7 +23,7 @@ class _Starter:
         self._shared = Shared(url, reset_timeout=3600)
 
     def call(self) -> tuple[int, float]:
-        """Call until rejected; how many calls were not, and how long that took."""
+        """Call until rejected; the number of calls before that, and the time they took."""
         guarded, start = self._shared.breaker(sleep), monotonic()
         for made in range(10_000):
             try:
@@ -34,7 +34,7 @@ class _Starter:
 
 
 def measure(server: Server, quick: bool) -> None:
-    """Calls that a new process makes, for several of them."""
+    """Print how many calls several new processes make."""
     opener = Shared(server.url, reset_timeout=3600)
     opener.join()
     opener.breaker.open()

@@ -1,4 +1,4 @@
-"""How many trials reach a dependency that is dead."""
+"""How many trials reach a dead dependency."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _TAKES = 0.02
 
 
 class _Member:
-    """One process with many threads that call."""
+    """One process with many threads that make calls."""
 
     def __init__(self, url: str) -> None:
         self._shared = Shared(url, reset_timeout=_RESET_TIMEOUT, half_open_max_attempts=_BUDGET)
@@ -34,7 +34,7 @@ class _Member:
         self._over = Event()
 
     def open(self) -> None:
-        """Open the circuit, for all."""
+        """Open the circuit for all."""
         self._shared.breaker.open()
         self._shared.sync()
 
@@ -57,17 +57,17 @@ class _Member:
         raise ConnectionError
 
     def trials(self) -> list[float]:
-        """When calls reached the dependency."""
+        """The times at which calls reached the dependency."""
         return list(self._trials)
 
     def stop(self) -> int:
-        """Stop all threads; how many calls they made."""
+        """Stop all threads; the number of calls they made."""
         self._over.set()
         return sum(self._calls)
 
 
 def measure(server: Server, quick: bool) -> None:
-    """Trials per half-open period."""
+    """Print the number of trials per half-open period."""
     periods = 6 if quick else 20
     with crew(_PROCESSES, _Member, server.url) as members:
         all_do(members, "join")
@@ -83,7 +83,7 @@ def measure(server: Server, quick: bool) -> None:
 
 
 def _first(members: Sequence[Worker], periods: int) -> list[int]:
-    """The numbers of trials in so many half-open periods."""
+    """The numbers of trials in the first `periods` half-open periods."""
     end = monotonic() + PATIENCE
     while monotonic() < end:
         sleep(_RESET_TIMEOUT)
@@ -94,7 +94,7 @@ def _first(members: Sequence[Worker], periods: int) -> list[int]:
 
 
 def _by_period(moments: Sequence[float]) -> list[int]:
-    """How many there are in each period: between two periods the circuit was open for `_RESET_TIMEOUT`."""
+    """The number of trials in each period: between two periods the circuit is open for `_RESET_TIMEOUT`."""
     found: list[int] = []
     before = float("-inf")
     for moment in moments:

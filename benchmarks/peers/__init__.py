@@ -1,17 +1,17 @@
-"""The same operations through other libraries, each by its documented interface, in an environment of its own.
+"""The same operations through other libraries, each through its documented interface, in its own environment.
 
-A library's module here says how its users do what is measured. All have the same names; one that is missing is
-something that the library does not offer:
+Each library has a module here that shows how it is used. All modules define the same names; a library that does not
+offer something leaves its name out:
 
-    breaker(failures)                  opens for an hour after so many failures
-    guarded(breaker, function)         a function, guarded
-    guarded_async(failures, function)  a coroutine function, guarded
+    breaker(failures)                  a breaker that opens for an hour after that many failures
+    guarded(breaker, function)         a guarded function
+    guarded_async(failures, function)  a guarded coroutine function
     in_blocks(breaker)                 a loop of guarded blocks
-    of_last_calls(), of_last_seconds() a breaker by failure rate over the last 100 calls, the last 30 seconds
-    idle(number)                       a breaker that nobody uses, if that is more than breaker(5)
-    Refused                            what a refused call raises
+    of_last_calls(), of_last_seconds() a breaker by failure rate over the last 100 calls or the last 30 seconds
+    idle(number)                       a breaker that is never called, if that takes more than breaker(5)
+    Refused                            the error of a refused call
 
-Its docstring is what a reader of the figures has to know.
+The docstring of a module is printed below the figures: what they do not show.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ class Peer(NamedTuple):
     """One library."""
 
     name: str
-    """Of its distribution, and with `_` for `-` of its module here."""
+    """The name of its distribution; with `_` for `-`, that of its module here."""
     version: str
     package: str
-    """What users import."""
+    """The package to import."""
     python: tuple[int, int]
-    """The oldest that it runs on."""
+    """The oldest supported version."""
 
     @property
     def requirements(self) -> tuple[str, ...]:
-        """What its environment holds."""
+        """What is installed in its environment."""
         return (f"{self.name}=={self.version}",) if self.version else ()
 
 

@@ -1,4 +1,4 @@
-"""Each library in its environment, with the same floors and loops: a table of how many times the floor it costs."""
+"""A table of what each library costs, as a ratio to the floor, with the same floors and loops for all."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _TAKEN_ALONG = ("__init__.py", "floors.py", "footprint.py", "loops.py", "timing.
 
 
 def compare(by_instructions: bool, quick: bool) -> None:
-    """Print the table, and what a reader of it has to know. What a library does not offer is a dash."""
+    """Print the table, and what its figures do not show. A dash marks what a library does not offer."""
     peers = installed()
     if by_instructions:
         _by_instructions(peers, *((200, 700) if quick else (1_000, 6_000)))
@@ -47,7 +47,7 @@ def _by_time(peers: list[Peer], milliseconds: int) -> None:
 
 def _by_instructions(peers: list[Peer], few: int, many: int) -> None:
     for peer in peers:
-        process(peer, "call").run(1)  # leaves compiled modules behind
+        process(peer, "call").run(1)  # compiles the modules
     table.wide("instructions over the floor's", ["floor", *(peer.name for peer in peers)])
     for name, operation in OPERATIONS.items():
         if operation.counted:
@@ -58,7 +58,7 @@ def _by_instructions(peers: list[Peer], few: int, many: int) -> None:
 
 
 def installed() -> list[Peer]:
-    """The libraries that run on this Python, ours first, each with these files, as they are now, beside it."""
+    """The libraries that support this Python, ours first, each with current copies of these files."""
     peers = [peer for peer in (OURS, *PEERS) if peer.python <= sys.version_info]
     for peer in peers:
         packages = environment(*peer.requirements).packages
@@ -70,7 +70,7 @@ def installed() -> list[Peer]:
 
 
 def process(peer: Peer, what: str) -> Process:
-    """The process that does `what` inside the library's environment."""
+    """The process that does `what` in the library's environment."""
     made = environment(*peer.requirements)
     return Process(str(made.python), made.packages, "benchmarks.peers.inside", (_module(peer), peer.package, what))
 
@@ -80,12 +80,12 @@ def _module(peer: Peer) -> str:
 
 
 def source(peer: Peer) -> Path:
-    """Its module here."""
+    """The library's module here."""
     return Path(__file__).with_name(f"{peer.name.replace('-', '_')}.py")
 
 
 def _copy(source: Path, target: Path) -> None:
-    """With its date, so that what was compiled stays so."""
+    """Copy with the date, so that compiled modules stay valid."""
     if source.is_dir():
         shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"), dirs_exist_ok=True)
     else:

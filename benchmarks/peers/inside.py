@@ -1,9 +1,9 @@
-"""What runs inside a library's environment, where nothing else is installed.
+"""The program that runs in a library's environment, where nothing else is installed.
 
 `python -m benchmarks.peers.inside MODULE PACKAGE WHAT NUMBER`, where WHAT is
 
-    time           print every figure as JSON, with NUMBER ms for each
-    call, await..  run that operation NUMBER times, for counters of instructions; floor:call for the floor beneath it
+    time           print every figure as JSON, taking NUMBER ms for each
+    call, await..  run that operation NUMBER times, to count instructions; floor:call runs its floor
     files          print the files of the library that a guarded call needs, as JSON
 """
 
@@ -37,7 +37,7 @@ def main() -> None:
 
 
 def _figures(peer: ModuleType, package: str, seconds: float) -> dict[str, Any]:
-    """Seconds per operation of the floor and of the library; those to import it; the bytes of a breaker."""
+    """Seconds per operation of the floor and of the library, seconds to import it, and bytes of a breaker."""
     figures: dict[str, Any] = {
         name: best_of_many(operation.floor(), operation.through(peer), operation.number, seconds)
         for name, operation in OPERATIONS.items()

@@ -1,4 +1,4 @@
-"""What is compared: an operation of a library, through its module here, and the floor beneath it."""
+"""What is compared: an operation of a library, through its module here, and its floor."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ class Operation(NamedTuple):
     what: str
     floor: Callable[[], Loop]
     through: Callable[[Any], Loop]
-    """The same through a library, given its module here."""
+    """The operation through a library, given its module here."""
     needs: str = "guarded"
-    """What that module must have."""
+    """The name that the module must define."""
     number: int = 300
     counted: bool = True
-    """Whether the cost is all in instructions."""
+    """Whether the cost is entirely in instructions."""
 
 
 def _call(peer: Any) -> Loop:
@@ -49,7 +49,7 @@ def _last_seconds(peer: Any) -> Loop:
 def _refused(peer: Any) -> Loop:
     breaker = peer.breaker(1)
     failing, working = peer.guarded(breaker, fail), peer.guarded(breaker, work)
-    catches(failing, Exception)(1)  # Some raise another error than fail() does on the call that opens them.
+    catches(failing, Exception)(1)  # On the call that opens the circuit, some raise another error than fail() does.
     return catches(working, peer.Refused)
 
 

@@ -1,4 +1,4 @@
-// Starts Python, hands on what is pressed, and draws what `Show.look()` in service.py tells. It decides nothing.
+// Starts Python, passes user input to it, and draws what `Show.snapshot()` in service.py returns. No logic is here.
 
 import { loadPyodide } from "./pyodide/pyodide.mjs";
 
@@ -6,12 +6,12 @@ const $ = (id) => document.getElementById(id);
 const chosen = (name) => document.querySelector(`input[name=${name}]:checked`).value;
 
 const SAYS = {
-  closed: () => "Every call goes through. The circuit watches how they end.",
+  closed: () => "Every call goes through. The circuit counts failures.",
   open: (seen) => seen.wait > 0
-    ? `Calls are refused at once, and the service is left alone: ${seen.reason}.`
-    : "The open period is over. The next call goes through, as a trial.",
+    ? `Calls are refused at once, so the service can recover: ${seen.reason}.`
+    : "The open period is over. The next call goes through as a trial.",
   half_open: () =>
-    "A few calls go through as trials. Two that succeed close the circuit; one that fails opens it again.",
+    "A few calls go through as trials. Two successful trials close the circuit; one failed trial opens it again.",
 };
 
 start().then(run).catch(say);
@@ -40,7 +40,7 @@ async function bytes(address) {
 function run(show) {
   listen(show);
   const draw = () => {
-    picture(JSON.parse(show.look()));
+    picture(JSON.parse(show.snapshot()));
     requestAnimationFrame(draw);
   };
   draw();
@@ -53,7 +53,7 @@ function say(error) {
   $("versions").textContent = "";
 }
 
-// What is pressed
+// Input
 
 function listen(show) {
   const streaming = () => $("stream").getAttribute("aria-pressed") === "true";
@@ -79,7 +79,7 @@ function listen(show) {
   $("versions").textContent = show.versions();
 }
 
-// What is drawn
+// Output
 
 function picture(seen) {
   document.body.dataset.state = seen.state;
@@ -87,7 +87,7 @@ function picture(seen) {
   $("open").querySelector(".ring").style.strokeDashoffset = 1 - Math.min(1, seen.wait / seen.length);
   write($("wait"), seen.state !== "open" ? "" : seen.wait > 0 ? `${seen.wait.toFixed(1)} s` : "trial next");
   write($("says"), SAYS[seen.state](seen));
-  write($("refusal"), seen.refusal || "Nobody was refused so far.");
+  write($("refusal"), seen.refusal || "No call has been refused yet.");
   $("refusal").classList.toggle("quiet", !seen.refusal);
   for (const cell of document.querySelectorAll("[data-total]")) write(cell, seen.totals[cell.dataset.total]);
   const [failures, threshold] = seen.failures;

@@ -1,9 +1,9 @@
-"""Serve the page on this machine: the package, built from this repository, runs in the reader's own browser.
+"""Serve the page on loopback: the package, built from this repository, runs in your browser.
 
     python examples/browser/serve.py
 
-It prints the address. It needs pip and npm; the first time they bring Pyodide, which is Python for browsers, and wrapt.
-These and the built wheel are kept in .cache/browser at the top of the repository. The page asks nobody but this server.
+It prints the address. It needs pip and npm, which fetch wrapt and Pyodide (Python for browsers) on the first run. These
+and the built wheel are cached in .cache/browser at the top of the repository. The page contacts no other server.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ ONLY_THIS_SERVER = "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; im
 
 
 class Parts(NamedTuple):
-    """What the page is put together from, beside the files of this folder."""
+    """What the page consists of, in addition to the files of this folder."""
 
     pyodide: Path
     kit: Path
@@ -35,11 +35,11 @@ class Parts(NamedTuple):
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Serve the page on this machine.")
-    parser.add_argument("--port", type=int, default=0, help="default: any free one")
-    wanted = parser.parse_args()
+    parser = argparse.ArgumentParser(description="Serve the page on loopback.")
+    parser.add_argument("--port", type=int, default=0, help="default: any free port")
+    arguments = parser.parse_args()
     Page.files = addresses(parts())
-    server = ThreadingHTTPServer(("127.0.0.1", wanted.port), Page)
+    server = ThreadingHTTPServer(("127.0.0.1", arguments.port), Page)
     print(f"http://127.0.0.1:{server.server_port}/", flush=True)
     try:
         server.serve_forever()
@@ -48,24 +48,24 @@ def main() -> None:
 
 
 def parts() -> Parts:
-    """Pyodide and the wheels, fetched and built where they are not at hand."""
+    """Pyodide and the wheels, fetched or built if they are not cached."""
     CACHE.mkdir(parents=True, exist_ok=True)
     return Parts(pyodide(), *wheels())
 
 
 def pyodide() -> Path:
-    """Pyodide's folder, as it comes from npm."""
+    """Pyodide's folder, installed by npm."""
     folder = CACHE / "node_modules" / "pyodide"
     about = folder / "package.json"
     if not about.exists() or json.loads(about.read_text(encoding="utf-8"))["version"] != PYODIDE:
-        npm = shutil.which("npm") or sys.exit("This needs npm, which comes with Node.js.")
+        npm = shutil.which("npm") or sys.exit("This example needs npm, which comes with Node.js")
         options = ["--no-save", "--no-audit", "--no-fund", "--ignore-scripts", "--silent"]
         subprocess.run([npm, "install", *options, "--prefix", CACHE, f"pyodide@{PYODIDE}"], check=True, cwd=CACHE)
     return folder
 
 
 def wheels() -> tuple[Path, Path]:
-    """The package's wheel, built anew if a source is newer, and the wheel of wrapt that pip takes with it."""
+    """The package's wheel, rebuilt if a source file is newer, and a wheel of wrapt that pip selects for it."""
     folder = CACHE / "wheels"
     found = sorted(folder.glob("*.whl"))
     changed = max(path.stat().st_mtime for path in [ROOT / "pyproject.toml", *(ROOT / "circuitbreaker").rglob("*.py")])
@@ -83,17 +83,17 @@ def pip(command: str, *arguments: str | Path) -> None:
 
 
 def addresses(parts: Parts) -> dict[str, Path]:
-    """All that is served, by its address."""
+    """The served files, by address."""
     ours = {f"/{name}": HERE / name for name in ("style.css", "app.js", "service.py")}
     theirs = {f"/pyodide/{path.name}": path for path in parts.pyodide.iterdir()}
     return {"/": HERE / "index.html", **ours, **theirs, "/kit.whl": parts.kit, "/wrapt.whl": parts.wrapt}
 
 
 class Page(SimpleHTTPRequestHandler):
-    """Serves the files of the table, and no others."""
+    """Serves the files in `files`, and no others."""
 
     files: ClassVar[dict[str, Path]] = {}
-    extensions_map = {  # noqa: RUF012 - as the class above has it
+    extensions_map = {  # noqa: RUF012 - as in the base class
         **SimpleHTTPRequestHandler.extensions_map,
         ".css": "text/css",
         ".js": "text/javascript",
@@ -103,17 +103,17 @@ class Page(SimpleHTTPRequestHandler):
     }
 
     def translate_path(self, path: str) -> str:
-        """The file that an address stands for."""
+        """The file of an address."""
         return str(self.files.get(urlsplit(path).path, HERE / "there is no such file"))
 
     def end_headers(self) -> None:
-        """Tell the browser to ask nobody else, and not to keep what may change."""
+        """Add headers: the page may contact only this server, and nothing is cached without a check."""
         self.send_header("Content-Security-Policy", ONLY_THIS_SERVER)
         self.send_header("Cache-Control", "no-cache")
         super().end_headers()
 
     def log_message(self, *args: object) -> None:
-        """Say nothing of what goes well or ill: the browser does."""
+        """Log nothing: the browser shows errors."""
 
 
 if __name__ == "__main__":

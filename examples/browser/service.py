@@ -1,7 +1,7 @@
 """The Python side of the page: a fake service, the circuit that guards it, and the calls that go through it.
 
-All is decided here, by the same package that runs on a server. JavaScript hands on what is pressed, and draws what
-`Show.look()` tells.
+All logic is here, with the same package that runs on a server. JavaScript passes user input on, and draws what
+`Show.snapshot()` returns.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ FAILURES, TRIALS, SUCCESSES = 3, 3, 2
 
 
 class Service:
-    """Says a price: soon, not at all, or slowly, as it was told."""
+    """Answers with a price, fails, or is slow, depending on `mode`."""
 
     mode = "well"
     requests = 0
@@ -39,7 +39,7 @@ class Service:
         return 4.2
 
     def answer_at_once(self) -> float:
-        """Answer or fail now. Nothing may wait in a page but a coroutine: who is slow has no answer."""
+        """Answer or fail now. In a page only coroutines can wait, so a slow service has no answer yet."""
         self.requests += 1
         if self.mode == "failing":
             raise ConnectionError("the service answered 503")
@@ -56,7 +56,7 @@ class Call:
     kind: str
     outcome: str = "out"  # then "success", "failure" or "refused"
     trial: bool = False
-    text: str = "on its way"
+    text: str = "in progress"
 
 
 service = Service()
@@ -70,7 +70,7 @@ service = Service()
     success_threshold=SUCCESSES,
 )
 async def price(call: Call) -> float:
-    """Ask the service, and wait for its answer."""
+    """Call the service and wait for its answer."""
     note_start(call)
     return await service.answer()
 
@@ -80,37 +80,37 @@ breaker = price.breaker
 
 @breaker
 def price_at_once(call: Call) -> float:
-    """Ask the service for what it can say at once. It shares the circuit."""
+    """Call the service without waiting. It shares the circuit with `price`."""
     note_start(call)
     return service.answer_at_once()
 
 
 def note_start(call: Call) -> None:
-    """A call that runs while the circuit is half-open is a trial."""
+    """Note whether the call is a trial: it is if the circuit is half-open when it starts."""
     call.trial = breaker.state is CircuitState.HALF_OPEN
     if call.trial:
         show.trials.append(call)
 
 
 class Show:
-    """What the page can press, and what it can see."""
+    """What the page calls, and what it draws."""
 
     def __init__(self) -> None:
-        self.trials: list[Call] = []  # of the present half-open period
+        self.trials: list[Call] = []  # of the current half-open period
         self._made = 0
         self._calls: deque[Call] = deque(maxlen=60)
         self._changes: deque[dict[str, str]] = deque(maxlen=6)
         self._refusal = ""
         self._stream: asyncio.Task[None] | None = None
-        self._tasks: set[asyncio.Task[None]] = set()  # An event loop alone does not keep its tasks.
+        self._tasks: set[asyncio.Task[None]] = set()  # The event loop holds only weak references to tasks.
         breaker.on("state_change", self._note_change)
 
     def set_service(self, mode: str) -> None:
-        """Let the service be "well", "failing" or "slow" from now on."""
+        """Set the service to "well", "failing" or "slow"."""
         service.mode = mode
 
     def call_once(self, kind: str) -> None:
-        """Make one call: "async" waits for its answer in the background, "sync" has ended when this returns."""
+        """Make one call: an "async" one continues in the background, a "sync" one has ended when this returns."""
         self._made += 1
         call = Call(self._made, kind)
         self._calls.append(call)
@@ -123,7 +123,7 @@ class Show:
                 price_at_once(call)
 
     def stream(self, per_second: float, kind: str) -> None:
-        """Make so many calls a second from now on; 0 ends it."""
+        """Make `per_second` calls a second from now on; 0 stops."""
         if self._stream is not None:
             self._stream.cancel()
             self._stream = None
@@ -131,11 +131,11 @@ class Show:
             self._stream = asyncio.ensure_future(self._call_steadily(1 / per_second, kind))
 
     def reset(self) -> None:
-        """Close the circuit by order."""
+        """Close the circuit."""
         breaker.reset()
 
-    def look(self) -> str:
-        """All that is drawn, as JSON."""
+    def snapshot(self) -> str:
+        """Everything the page draws, as JSON."""
         now = breaker.metrics()
         wait = (now.next_attempt_time - datetime.now(timezone.utc)).total_seconds() if now.next_attempt_time else 0.0
         seen = {
@@ -159,7 +159,7 @@ class Show:
         return json.dumps(seen)
 
     def versions(self) -> str:
-        """What runs here."""
+        """The versions in use."""
         return (
             f"Python {platform.python_version()} · circuitbreaker-kit {version('circuitbreaker-kit')} · "
             f"wrapt {version('wrapt')}"
