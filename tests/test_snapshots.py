@@ -6,7 +6,7 @@ import pickle
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from circuitbreaker import (
@@ -84,7 +84,8 @@ def snapshot_of(breaker: CircuitBreaker, clock: ManualClock) -> EngineSnapshot:
 
 @pytest.mark.parametrize("policy", POLICIES, ids=repr)
 @given(before=steps, after=steps)
-@settings(max_examples=60)
+@example(before=["open", "wait", "wait", "succeed"], after=["begin", "begin"])
+@settings(max_examples=200)
 def test_an_engine_goes_on_from_a_snapshot(policy: TripPolicy, before: list[str], after: list[str]) -> None:
     """C2, O1, H1, H4, E6, M2: with a clock that shows another time, and calls in flight that belong to neither."""
     old, new = Life(policy, 1024.0), Life(policy, 4096.0)
