@@ -1,7 +1,7 @@
-"""Guarded things that are not functions: objects with `__call__`, partials, built-ins, bound methods.
+"""Guarded callables that are not functions: objects with `__call__`, partials, built-ins, bound methods.
 
-A proxy is its original in everything but the call. Only this module imports wrapt, and `decorators` imports this one
-at the first such decoration: wrapt imports asyncio, which takes longer than the rest of this package ten times over.
+A proxy is its original in everything but the call. Only this module imports wrapt, and `guard` imports this one at the
+first such decoration: wrapt imports asyncio, which takes ten times as long as the rest of this package.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Wrap = Callable[[Callable[..., Any]], Any]
 
 
 class _GuardedObject(_Proxy):  # type: ignore[misc]  # Any is what a proxy of anything is
-    """Calls `guarded` in place of `wrapped`; in everything else it is `wrapped`."""
+    """Calls `guarded` in place of `wrapped`, and is `wrapped` in everything else."""
 
     def __init__(self, wrapped: Callable[..., Any], guarded: Callable[..., Any], wrap: Wrap) -> None:
         super().__init__(wrapped)  # pyright: ignore[reportUnknownMemberType]
@@ -55,7 +55,7 @@ class _GuardedObject(_Proxy):  # type: ignore[misc]  # Any is what a proxy of an
 
 
 class GuardedObject(_GuardedObject):
-    """Guarded by one breaker, which its copies share. It pickles if its original does; the breaker is found by name."""
+    """Guarded by one breaker, which its copies share. It pickles if its original does: the breaker is found by name."""
 
     def __init__(
         self, wrapped: Callable[..., Any], guarded: Callable[..., Any], wrap: Wrap, breaker: CircuitBreaker
@@ -80,7 +80,7 @@ def _rebuild(wrapped: Callable[..., Any], name: str) -> Any:
 
 
 class GuardedObjectByKey(_GuardedObject):
-    """Guarded by one breaker per key. It does not pickle: another process could not tell which breakers are meant."""
+    """Guarded by one breaker per key. It does not pickle: another process could not know which breakers are meant."""
 
     def __init__(
         self, wrapped: Callable[..., Any], guarded: Callable[..., Any], wrap: Wrap, breakers: KeyedBreakers

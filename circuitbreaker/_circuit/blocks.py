@@ -1,10 +1,10 @@
 """Which entry a leaving `with` block belongs to.
 
-`with breaker:` gives the interpreter one object for all blocks, and a thread, a task or a context tells nothing about
-a block that is entered in one and left in another (a generator may be). But calls of one closed period are all common:
-while there are no others, it does not matter which of them leaves, and each is a token on a heap. A block that differs
-(it holds a permit, or belongs to another period than those in flight) is noted by what it keeps all its life, the frame
-in which it stands: a frame runs in one thread at a time, and leaves its blocks in the reverse order.
+`with breaker:` gives the interpreter one object for all blocks. Neither a thread, a task nor a context identifies a
+block, for a generator may enter it in one and leave it in another. But all calls of one closed period are the same:
+while there are no others, it does not matter which of them leaves, and each is a token on a stack. A block that differs
+(it holds a permit, or belongs to another period than those in flight) is known by what it keeps all its life, the frame
+in which it stands: a frame runs in one thread at a time, and leaves its blocks in reverse order.
 """
 
 from __future__ import annotations
@@ -22,34 +22,35 @@ __all__ = ["Blocks"]
 
 
 class Blocks:
-    """The entries of the blocks that are not left yet. `enter` and `leave` are called under the breaker's lock.
+    """The entries of the blocks that have not been left. `enter` and `leave` are called in a turn of the circuit.
 
-    `common` is the closed period of all blocks in flight, if that is how it is. Then a block enters without the lock:
+    `common` is the closed period that all blocks in flight belong to, if there is one. Then a block enters without a
+    turn:
 
-        period.blocks.append(None); and once more makes sure that `common` is `period`, for if it is no longer,
-        somebody may not have seen the token: it takes the token back, and is noted by `enter`.
+        period.blocks.append(None), and then checks again that `common` is `period`. If it no longer is, another thread
+        may not have seen the token: the block takes it back, and is noted by `enter`.
 
     and leaves by `period.blocks.pop()`. Nothing is kept alive. An entry that is made by hand in one function and left
-    in another stands in nothing: it takes a token if there is one, or else the latest entry; and not for certain, if
-    there are several.
+    in another stands in no frame of its own: it takes a token if there is one, or else the latest entry, which is
+    ambiguous if there are several.
     """
 
     __slots__ = ("_draining", "_entries", "_unambiguous", "common")
 
     def __init__(self) -> None:
         self.common: Closed | None = None
-        self._draining: tuple[Closed, ...] = ()  # periods that were `common`, whose tokens are perhaps not all left
+        self._draining: tuple[Closed, ...] = ()  # periods that were `common`, and may still have tokens
         self._entries: dict[_Place, _Stack] = {}
-        self._unambiguous = True  # no token was taken by what may not own one, while there are entries
+        self._unambiguous = True  # while there are entries, no token went to an exit that may not own it
 
     def enter(self, frame: FrameType, entry: Closed | Permit) -> None:
-        """Note the entry of a block in `frame`."""
+        """Note that a block in `frame` is entered."""
         common = self.common
         if common is not None and entry is common:
             common.blocks.append(None)
             return
         if common is not None:
-            self._draining = (*self._draining, common)  # before the next line: a leaving block sees one, not neither
+            self._draining = (*self._draining, common)  # before the next line: a leaving block must see one of them
             self.common = None
         if isinstance(entry, Closed) and not (self._entries or any(period.blocks for period in self._draining)):
             entry.blocks.append(None)
@@ -60,7 +61,7 @@ class Blocks:
         self._entries[place] = (entry, self._entries.get(place))
 
     def leave(self, frame: FrameType) -> tuple[Closed | Permit, bool] | None:
-        """The entry of the innermost block in `frame`, and whether it is that for certain."""
+        """The entry of the innermost block in `frame`, and whether that is certain; `None` for an exit without one."""
         place = _place(frame)
         stack = self._entries.pop(place, None)
         found = stack is not None
@@ -84,13 +85,13 @@ class Blocks:
 def _place(frame: FrameType) -> _Place:
     """What a block stands in: the frame of its `with` statement, or the `ExitStack` that it was given to.
 
-    A frame is told by its code too, for when it has ended, another may have its identity.
+    A frame is identified by its code too, because another frame may reuse its address when it has ended.
     """
     place: FrameType | None = frame
     while place is not None and place.f_code.co_name in _PASSING_ON:
         stack: Any = place.f_locals.get("self")
         if issubclass(type(stack), ExitStack | AsyncExitStack):
-            return id(stack._exit_callbacks), None  # It is what a stack hands on by pop_all().
+            return id(stack._exit_callbacks), None  # This is what a stack passes on by pop_all().
         place = place.f_back
     return id(place), place and place.f_code
 

@@ -1,7 +1,7 @@
-"""Running the user's own code: predicates, policies, strategies, listeners.
+"""Runs the user's own code: predicates, policies, strategies, listeners.
 
-What they raise is logged with the breaker's name and goes no further (E4). Only `KeyboardInterrupt` does: it is the
-user at the keyboard, not the code. It is logged later, when no lock is held, for a logging handler may use the breaker.
+What they raise is logged with the breaker's name and goes no further (E4), except for `KeyboardInterrupt`, which comes
+from the user at the keyboard. It is logged later, when no lock is held, because a logging handler may use the breaker.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class UserCode:
         self.raised: list[tuple[str, BaseException]] = []
 
     def __call__(self, what: str, default: T, function: Callable[..., T], *args: Any) -> T:
-        """What `function(*args)` returns, or `default` if it raises."""
+        """Return what `function(*args)` returns, or `default` if it raises."""
         try:
             return function(*args)
         except KeyboardInterrupt:
@@ -37,7 +37,7 @@ class UserCode:
             return default
 
     def log(self) -> None:
-        """Log what was raised since the last time. Called with no lock held."""
+        """Log what was raised since the last call. Called with no lock held."""
         with suppress(IndexError):  # if another thread took what was there
             while self.raised:
                 _log(self._name, *self.raised.pop(0))
@@ -45,7 +45,7 @@ class UserCode:
 
 class _ThisThread(local):  # not a list of threads, which a forked child would inherit (E9)
     is_logging = 0
-    """How many times over. What a logging handler's use of a breaker raises is not logged, or it might go on."""
+    """How deep. What a logging handler's own use of a breaker raises is not logged, or that might never end."""
 
 
 _this_thread = _ThisThread()
@@ -54,8 +54,8 @@ _this_thread = _ThisThread()
 def _log(name: str, what: str, error: BaseException) -> None:
     _this_thread.is_logging += 1
     try:
-        with suppress(Exception):  # of a logging handler, or at shutdown of the import: not the caller's either (E4)
-            from logging import getLogger  # Most programs have imported it, and the others need not pay for it.
+        with suppress(Exception):  # of a logging handler, or of the import at shutdown: the caller must not see it (E4)
+            from logging import getLogger  # Most programs have imported it; the others need not pay for it.
 
             getLogger("circuitbreaker").error("circuit %r: its %s raised", name, what, exc_info=error)
     finally:
