@@ -12,11 +12,12 @@ import os
 import time
 from collections.abc import Callable
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .._engine.engine import Engine, Refusal, Transition
 from .._engine.periods import Admission, Closed, Open, Trial, opened_by, total
 from .._fork import renew_in_child
+from .._sharing import Membership
 from .._values import format_seconds
 from ..clock import Clock, SystemClock, moment, utc
 from ..errors import CircuitOpenError
@@ -41,9 +42,6 @@ from .rules import LocalRules
 from .turns import Turns
 from .user_code import UserCode
 
-if TYPE_CHECKING:
-    from ..fleet.link import Link
-
 __all__ = ["Circuit"]
 
 _NO_SUCCESS = (-math.inf, datetime.min)
@@ -60,8 +58,8 @@ class Circuit:
         "clock",
         "engine",
         "fallback",
-        "link",
         "listeners",
+        "membership",
         "name",
         "outcomes",
         "turns",
@@ -77,9 +75,9 @@ class Circuit:
         self.fallback: Callable[..., Any] | None = settings.fallback
         self.user_code: UserCode = UserCode(name)
         self.turns: Turns = Turns()
-        self.link: Link | None = None if settings.store is None else settings.store.attach(self)
-        rules = LocalRules(settings, self.user_code)
-        self.engine: Engine = Engine(rules if self.link is None else self.link.rules(rules, settings))
+        rules, store = LocalRules(settings, self.user_code), settings.store
+        self.membership: Membership | None = None if store is None else store.attach(self, rules, settings)
+        self.engine: Engine = Engine(rules if self.membership is None else self.membership.rules())
         self.listeners: Listeners = Listeners(self.user_code)
         self._last_success = _NO_SUCCESS
         self._ask_for_permits()
@@ -90,8 +88,8 @@ class Circuit:
     def admit(self) -> Permit | Refusal:
         """A permit, or why there is none. Never blocks."""
         now, engine = self.clock.monotonic(), self.engine
-        if self.link is not None and self.link.new:
-            self.link.begin(self)
+        if self.membership is not None and self.membership.unused:
+            self.membership.begin(engine)
         refusal = engine.refusal(now) if engine.period.needs_permit else None
         if refusal is None:
             if self.turns.later:
@@ -268,18 +266,18 @@ class Circuit:
     def control(self, change: Callable[[float], Transition | None]) -> None:
         """Have a method of the engine's change the state, and tell of it."""
         self.turns.run(self._apply, change, self.clock.monotonic())
-        self._share_order()
+        self._share_override()
         self.publish_pending()
 
     def hold(self, hold: Hold) -> None:
         """Hold the circuit until it is reset."""
         self.turns.run(self.engine.force, hold)
-        self._share_order()
+        self._share_override()
         self.publish_pending()
 
-    def _share_order(self) -> None:
-        if self.link is not None:
-            self.turns.run(self.link.share_order, self)
+    def _share_override(self) -> None:
+        if self.membership is not None:
+            self.turns.run(self.membership.share_override, self.engine)
 
     def follow(self, change: Callable[[float], Transition | None]) -> None:
         """Have what the fleet decided change the state, and tell of it."""
@@ -361,7 +359,7 @@ class Circuit:
             opened_at=self.opened_at(opened) if opened else None,
             reason=opened.reason if opened else "",
             last_failure=engine.last_failure,
-            store=None if self.link is None else self.link.status,
+            store=None if self.membership is None else self.membership.status,
         )
 
     def summary(self) -> str:
