@@ -15,8 +15,8 @@ from .shared import Shared, rejects
 
 __all__ = ["measure"]
 
-_WITHIN = ("time", "get", "set", "publish")
-"""What the script calls, and nobody sends."""
+_WITHIN = ("time", "get", "set", "publish", "zremrangebyscore", "zadd", "ttl", "expire")
+"""What the scripts call, and no client sends."""
 _RATE = 1_000
 _PROCESSES = 8
 
