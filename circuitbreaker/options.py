@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Protocol, TypedDict, cast
+from typing import Any, TypedDict, cast
 
 from ._callables import any_callable, plain_callable
+from ._sharing import Sharing
 from ._values import Value, positive_count, seconds
 from .backoff import Strategy, as_strategy
 from .clock import Clock, SystemClock
@@ -14,11 +15,7 @@ from .events import StateChange
 from .outcomes import ErrorFilter, Outcomes
 from .policies import ConsecutiveFailures, TripPolicy, check_policy
 
-if TYPE_CHECKING:
-    from ._circuit.circuit import Circuit
-    from .fleet.link import Link
-
-__all__ = ["NAMES_ELSEWHERE", "Options", "Settings", "Store"]
+__all__ = ["NAMES_ELSEWHERE", "Options", "Settings"]
 
 
 class Options(TypedDict, total=False):
@@ -48,16 +45,8 @@ class Options(TypedDict, total=False):
     """Shorthand for `breaker.on("state_change", f)`."""
     clock: Clock
     """Where time comes from. Default: the system's clock."""
-    store: Store | None
+    store: Sharing | None
     """Where this circuit is shared with other processes. Default none."""
-
-
-class Store(Protocol):
-    """What a breaker needs of its store. The stores are in `circuitbreaker.stores`."""
-
-    def attach(self, circuit: Circuit) -> Link:
-        """Start sharing `circuit`."""
-        ...
 
 
 NAMES_ELSEWHERE = {
@@ -127,7 +116,7 @@ class Settings(Value):
     fallback: Callable[..., Any] | None
     on_state_change: Callable[[StateChange], object] | None
     clock: Clock
-    store: Store | None
+    store: Sharing | None
 
     def __init__(self, options: Mapping[str, Any]) -> None:
         _check_names(options)
@@ -195,10 +184,10 @@ def _optional(check: Callable[[str, Any], Any], name: str, options: Mapping[str,
     return None if value is None else check(name, value)
 
 
-def _store(name: str, store: Any) -> Store:
+def _store(name: str, store: Any) -> Sharing:
     if isinstance(store, type) or not callable(getattr(store, "attach", None)):
         raise TypeError(f"{name} must be a store (see circuitbreaker.stores), got {store!r}")
-    return cast("Store", store)
+    return cast("Sharing", store)
 
 
 def _clock(clock: Any) -> Clock:

@@ -8,21 +8,13 @@ import pytest
 
 from circuitbreaker import CircuitBreaker, ExponentialBackoff, FailureRate, Outcome, SlowCallRate
 
-from .fleet_by_hand import Member, World
+from .simulated_fleet import Process, World
 from .support import attempt, fail
 
 
 @pytest.fixture
 def world() -> World:
     return World()
-
-
-def all_exchange(world: World, times: int = 2) -> None:
-    for _ in range(times):
-        for member in world.members:
-            member.exchange()
-    for member in world.members:
-        member.listen()
 
 
 def states(world: World) -> set[str]:
@@ -51,7 +43,7 @@ def test_calls_that_are_slow_and_succeed_open_the_fleets_circuit(world: World) -
     one, _ = world.grow(2, trip=SlowCallRate(0.5, slower_than=1, calls=10, minimum_calls=4))
     for _ in range(4):
         attempt(one.breaker, lambda: one.clock.advance(2))
-    all_exchange(world)
+    world.exchange_all()
     assert states(world) == {"open"}
 
 
@@ -60,7 +52,7 @@ def test_a_policy_that_needs_no_failure_opens_the_fleets_circuit(world: World) -
     one, _ = world.grow(2, trip=FourCalls())
     for _ in range(3):
         attempt(one.breaker)
-    all_exchange(world)
+    world.exchange_all()
     assert states(world) == {"open"}
 
 
@@ -68,11 +60,11 @@ def test_failures_of_long_ago_count_in_a_window_of_calls(world: World) -> None:
     """S2: their process is not among the failing any more."""
     one, other = world.grow(2, trip=FailureRate(0.5, calls=100, minimum_calls=10))
     one.fail(5)
-    all_exchange(world)
+    world.exchange_all()
     world.advance(70)
     for _ in range(3):
         attempt(other.breaker)
-    all_exchange(world)
+    world.exchange_all()
     assert states(world) == {"open"}
 
 
@@ -82,7 +74,7 @@ def test_a_trip_that_is_told_after_a_long_outage_opens_the_fleets_circuit(world:
     one.fail(2)
     assert one.collect() is not None
     world.advance(90)
-    all_exchange(world)
+    world.exchange_all()
     assert states(world) == {"open"}
 
 
@@ -100,7 +92,7 @@ def test_a_newcomer_does_not_overrule_what_it_has_not_heard_of(world: World) -> 
     one.exchange()
     before = (world.record.round, world.record.length, world.record.until)
     assert before[:2] == (4, 80)
-    newcomer = Member(world, 1, options)
+    newcomer = Process(world, **options)
     world.members.append(newcomer)
     newcomer.fail(2)
     assert newcomer.state == "open"
@@ -117,17 +109,17 @@ def test_an_opening_that_is_over_when_it_can_be_told_is_not_told(world: World, o
     """S7: it closed again, for its own process alone."""
     one, _ = world.grow(2, failure_threshold=2, reset_timeout=10)
     one.fail(2)
-    one.store.error = "it is away"
+    one.error = "it is away"
     assert one.collect() is not None
     world.advance(11)
     assert attempt(one.breaker) == "fine"
     one.collect()
     world.advance(outage - 11)
-    one.store.error = None
-    all_exchange(world)
+    one.error = None
+    world.exchange_all()
     assert states(world) == {"closed"}
     assert world.record.version == 0
-    assert world.record.run == 0, "what led to it has ended with it"
+    assert world.record.streak == 0, "what led to it has ended with it"
 
 
 def test_an_opening_that_was_heard_and_whose_reply_was_lost_is_followed_by_its_end(world: World) -> None:
@@ -137,11 +129,11 @@ def test_an_opening_that_was_heard_and_whose_reply_was_lost_is_followed_by_its_e
     one.exchange(lost=True)
     other.listen()
     assert other.state == world.record.state == "open"
-    one.store.error = "it is away"
+    one.error = "it is away"
     world.advance(11)
     assert attempt(one.breaker) == "fine"
-    one.store.error = None
-    all_exchange(world)
+    one.error = None
+    world.exchange_all()
     assert states(world) == {"closed"}
     assert world.record.version == 2
 
@@ -150,12 +142,12 @@ def test_an_opening_lasts_for_what_is_left_of_it_when_it_can_be_told(world: Worl
     """S7: also when its process has gone on to trials."""
     one, _ = world.grow(2, failure_threshold=2, reset_timeout=10)
     one.fail(2)
-    one.store.error = "it is away"
+    one.error = "it is away"
     assert one.collect() is not None
     world.advance(12)
     trial = one.breaker.acquire()
-    one.store.error = None
-    all_exchange(world)
+    one.error = None
+    world.exchange_all()
     assert world.record.until <= world.now
     trial.release()
 
@@ -175,7 +167,7 @@ def test_an_order_that_was_overruled_is_not_sent_as_a_copy_of_what_was_followed(
     one.exchange()
     assert (world.record.version, world.record.state) == (version, "half_open")
     trial.success()
-    all_exchange(world)
+    world.exchange_all()
     assert states(world) == {"closed"}
 
 
@@ -184,12 +176,12 @@ def test_a_hold_in_a_half_open_circuit_leaves_all_of_one_mind(world: World, orde
     """M2, S10"""
     one, other = world.grow(2, failure_threshold=1, reset_timeout=30, half_open_max_attempts=1)
     one.fail()
-    all_exchange(world)
+    world.exchange_all()
     world.advance(31)
     attempt(one.breaker)
-    all_exchange(world)
+    world.exchange_all()
     getattr(other.breaker, order)()
-    all_exchange(world)
+    world.exchange_all()
     assert len(states(world)) == 1
     assert {str(member.breaker.hold) for member in world.members} == {order}
 
@@ -201,11 +193,11 @@ def test_a_process_that_calls_no_more_leaves_the_trials_to_others(world: World) 
     """S4: it asked once, and would be leased the only trial again and again."""
     idle, caller = world.grow(2, failure_threshold=1, half_open_max_attempts=1)
     idle.fail()
-    all_exchange(world)
+    world.exchange_all()
     world.advance(31)
     attempt(idle.breaker)
     idle.exchange()
-    assert world.record.leases
+    assert world.record.trials.leases
     assert world.run(300, caller, step=0.25) is not None
 
 
@@ -214,7 +206,7 @@ def test_a_fleet_of_seldom_callers_heals(world: World, many: int, every: float, 
     """S4: a lease is kept for the next call of who asked for it, unless calls wait elsewhere."""
     members = world.grow(many, failure_threshold=1, half_open_max_attempts=attempts)
     members[0].fail()
-    all_exchange(world)
+    world.exchange_all()
     world.advance(31)
     calls = [(index + 1) * every / many for index in range(many)]
     passed = 0.0
@@ -237,7 +229,7 @@ def test_a_server_whose_clock_is_set_back_prolongs_nothing(world: World, when: s
     lost: list[object] = []
     one, other = world.grow(2, failure_threshold=1, reset_timeout=30, half_open_max_attempts=1)
     one.fail()
-    all_exchange(world)
+    world.exchange_all()
     if when == "half-open":
         world.advance(31)
         attempt(one.breaker)
@@ -257,7 +249,7 @@ def test_a_server_whose_clock_is_set_back_forgets_no_counts(world: World) -> Non
     one.exchange()
     world.now -= 3600
     other.fail(2)
-    all_exchange(world)
+    world.exchange_all()
     assert states(world) == {"open"}
 
 

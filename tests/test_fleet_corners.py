@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import closing
 from typing import Any
 
@@ -10,7 +10,7 @@ import pytest
 from freezegun import freeze_time
 
 from circuitbreaker import CircuitBreaker, CircuitOpenError, CircuitState, ManualClock
-from circuitbreaker.stores import Report, Store, View
+from circuitbreaker.stores import Report, Snapshot, Store
 from circuitbreaker.stores.memory import MemoryServer, MemoryStore
 from circuitbreaker.stores.redis import RedisStore
 
@@ -100,7 +100,7 @@ def test_what_was_counted_long_before_the_store_was_back_is_not_told(fleet: Flee
     until(lambda: one.store.error is None, "it heals")
     other.call(fail)
     fleet.sync()
-    assert server.record("shop").numbers == [2, 1]
+    assert server.record("shop").calls == ((2, 1),)
     assert other.state is CircuitState.CLOSED
 
 
@@ -156,17 +156,23 @@ class Counting:
         self.answers_too_little = False
         self.inner = MemoryStore().backend
 
-    def exchange(self, reports: Sequence[Report]) -> Sequence[View | Exception]:
+    def exchange(self, reports: Sequence[Report]) -> Sequence[Snapshot | Exception]:
         self.sizes.append(len(reports))
         if self.fails:
             raise ConnectionError("gone")
         return self.inner.exchange(reports)[self.answers_too_little :]
 
-    def listen(self, timeout: float) -> Sequence[View]:
+    def listen(self, timeout: float) -> Sequence[Snapshot]:
         return self.inner.listen(timeout)
 
     def wake(self) -> None:
         self.inner.wake()
+
+    def names(self) -> Collection[str]:
+        return self.inner.names()
+
+    def peek(self, name: str) -> Snapshot | None:
+        return self.inner.peek(name)
 
     def renew(self) -> None: ...
 

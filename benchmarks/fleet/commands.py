@@ -1,4 +1,4 @@
-"""How many commands the server receives, by its own count."""
+"""How many commands the server gets, by its own count."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from .shared import Shared, rejects
 
 __all__ = ["measure"]
 
-_WITHIN = ("time", "get", "set", "publish")
-"""What only the script calls, no client."""
+_WITHIN = ("time", "get", "set", "publish", "zremrangebyscore", "zadd", "ttl", "expire")
+"""What the scripts call, and no client sends."""
 _RATE = 1_000
 _PROCESSES = 8
 
 
 class _Member:
-    """One process that makes calls."""
+    """One process that calls."""
 
     def __init__(self, url: str) -> None:
         self._shared = Shared(url, reset_timeout=3600)
         self.join, self.when = self._shared.join, self._shared.when
 
     def open(self) -> None:
-        """Open the circuit for all."""
+        """Open the circuit, for all."""
         self._shared.breaker.open()
         self._shared.sync()
 
     def call(self, number: int, per_second: float) -> None:
-        """Make `number` calls at `per_second`, and exchange everything."""
+        """Make so many calls, so many a second, and tell all."""
         guarded, start = self._shared.breaker(work), monotonic()
         rejected = rejects(self._shared.breaker)
         for made in range(number):
@@ -75,7 +75,7 @@ class _Counter:
 
 
 def measure(server: Server, quick: bool) -> None:
-    """Print commands per 10,000 calls, and those of an idle fleet."""
+    """Commands per 10,000 calls, and of an idle fleet."""
     counter, seconds = _Counter(server), 1 if quick else 5
     with crew(_PROCESSES, _Member, server.url) as members:
         all_do(members, "join")

@@ -12,11 +12,12 @@ import os
 import time
 from collections.abc import Callable
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .._engine.engine import Engine, Refusal, Transition
 from .._engine.periods import Admission, Closed, Open, opened_by
 from .._fork import renew_in_child
+from .._sharing import Membership
 from ..clock import Clock, SystemClock, moment
 from ..errors import CircuitOpenError
 from ..events import (
@@ -40,9 +41,6 @@ from .rules import LocalRules
 from .turns import Turns
 from .user_code import UserCode
 
-if TYPE_CHECKING:
-    from ..fleet.link import Link
-
 __all__ = ["Circuit"]
 
 _NO_SUCCESS = (-math.inf, datetime.min)
@@ -58,8 +56,8 @@ class Circuit:
         "engine",
         "fallback",
         "last_success",
-        "link",
         "listeners",
+        "membership",
         "name",
         "outcomes",
         "turns",
@@ -76,9 +74,9 @@ class Circuit:
         self.last_success: tuple[float, datetime] = _NO_SUCCESS  # by the monotonic clock, and as it was read as a date
         self.user_code: UserCode = UserCode(name)
         self.turns: Turns = Turns()
-        self.link: Link | None = None if settings.store is None else settings.store.attach(self)
-        rules = LocalRules(settings, self.user_code)
-        self.engine: Engine = Engine(rules if self.link is None else self.link.rules(rules, settings))
+        rules, store = LocalRules(settings, self.user_code), settings.store
+        self.membership: Membership | None = None if store is None else store.attach(self, rules, settings)
+        self.engine: Engine = Engine(rules if self.membership is None else self.membership.rules())
         self.listeners: Listeners = Listeners(self.user_code)
         self._ask_for_permits()
         renew_in_child(self)
@@ -88,8 +86,8 @@ class Circuit:
     def admit(self) -> Permit | Refusal:
         """A permit, or why there is none. Never blocks."""
         now, engine = self.clock.monotonic(), self.engine
-        if self.link is not None and self.link.new:
-            self.link.begin(self)
+        if self.membership is not None and self.membership.unused:
+            self.membership.begin(engine)
         if self.turns.later:
             self.turns.catch_up()
         period: Any = engine.period  # Any: a period that needs no permit is a closed one
@@ -278,8 +276,8 @@ class Circuit:
     def override(self, step: Callable[..., Transition | None], *args: object) -> None:
         """Have the engine do what a person ordered, and share that with the fleet."""
         self.turns.run(self._apply, step, *args, self.clock.monotonic())
-        if self.link is not None:
-            self.turns.run(self.link.share_order, self)
+        if self.membership is not None:
+            self.turns.run(self.membership.share_override, self.engine)
         self.publish_pending()
 
     def follow(self, step: Callable[[float], Transition | None]) -> None:

@@ -46,7 +46,7 @@ def metrics(circuit: Circuit, now: float) -> Metrics:
         opened_at=opened_at(opened, clock) if opened else None,
         reason=opened.reason if opened else "",
         last_failure=engine.last_failure,
-        store=None if circuit.link is None else circuit.link.status,
+        store=None if circuit.membership is None else circuit.membership.status,
     )
 
 

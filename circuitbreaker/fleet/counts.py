@@ -1,125 +1,123 @@
-"""What one process counted and what it heard that others counted, by class of call."""
+"""The calls of one closed period, as one process accounts for them: its own, and those that it knows of from others."""
 
 from __future__ import annotations
 
 from .._engine.periods import Closed, total
 from .._engine.watches import Outcome
-from .messages import Counts, View
+from .messages import Batch, Counts, Snapshot
+from .tallies import Tallies, Tally, add, clip, count, subtract
 
-__all__ = ["Own", "Sums", "without"]
+__all__ = ["LocalCounts", "Totals", "without"]
 
 
-class Own:
-    """What this process saw, since it was last told, and in all."""
+class LocalCounts:
+    """What this process counted: since its last report, and in all."""
 
-    __slots__ = ("_acknowledged", "_failures", "_head", "_numbers", "_run", "_seconds", "_told", "_upto", "bounds")
+    __slots__ = (
+        "_calls",
+        "_confirmed",
+        "_failures",
+        "_fleet_streak",
+        "_leading",
+        "_reported",
+        "_seconds",
+        "_sent",
+        "slow_thresholds",
+    )
 
-    def __init__(self, bounds: tuple[float, ...]) -> None:
-        self.bounds: tuple[float, ...] = bounds
-        self._upto = 0  # the last call that was told, or is being told
-        self._acknowledged = 0  # the last one that the fleet's run covers
-        self._run = 0  # the fleet's failures in a row up to there
-        self._told = Sums()
+    def __init__(self, slow_thresholds: tuple[float, ...]) -> None:
+        self.slow_thresholds: tuple[float, ...] = slow_thresholds
+        self._reported = 0  # the last call that is in a report
+        self._confirmed = 0  # the last call that the fleet's streak covers
+        self._fleet_streak = 0  # the fleet's failures in a row up to there
+        self._sent = Totals()
         self._clear()
 
     def _clear(self) -> None:
-        self._numbers = [0] * (2 * len(self.bounds) + 2)
-        self._seconds = [0.0] * len(self._numbers)
+        self._calls = [Tally()] * (len(self.slow_thresholds) + 1)
+        self._seconds = [Tally(0.0, 0.0)] * len(self._calls)
         self._failures = 0
-        self._head = 0
+        self._leading = 0
 
     def add(self, outcome: Outcome) -> None:
-        """Count an outcome by its class; the fast successes that nobody sees are counted by their number."""
-        index = 2 * sum(outcome.duration > bound for bound in self.bounds) + outcome.failed
-        self._seconds[index] += outcome.duration
-        if index:
-            self._numbers[index] += 1
+        """Count an outcome in its class. Fast successes are counted by their number: most are not shown to anyone."""
+        level = sum(outcome.duration > each for each in self.slow_thresholds)
+        self._seconds[level] = self._seconds[level].plus(outcome.failed, outcome.duration)
+        if level or outcome.failed:
+            self._calls[level] = self._calls[level].plus(outcome.failed, 1)
         if outcome.failed:
             self._failures += 1
-            if outcome.number - self._upto == self._failures:
-                self._head = self._failures
+            if outcome.number - self._reported == self._failures:
+                self._leading = self._failures
 
-    def fleet_run(self, outcome: Outcome) -> int:
-        """Failures in a row up to this one, those of others before it included."""
-        since = outcome.number - self._acknowledged
-        return self._run + since if outcome.failed and outcome.streak >= since else outcome.streak
+    def streak_with(self, outcome: Outcome) -> int:
+        """Failures in a row up to `outcome`, including those of other processes before it."""
+        since = outcome.number - self._confirmed
+        return self._fleet_streak + since if outcome.failed and outcome.streak >= since else outcome.streak
 
-    def longest_run(self, period: Closed, view: View) -> int:
-        """Failures in a row as the fleet counted them, with those after them that are still to be told."""
-        untold = total(period.tally) - self._upto
-        goes_on = view.run == view.peak and period.streak >= untold
-        return view.peak + untold if goes_on else view.peak
+    def longest_streak(self, period: Closed, snapshot: Snapshot) -> int:
+        """The fleet's failures in a row, with those after them that are not reported yet."""
+        unreported = total(period.tally) - self._reported
+        goes_on = snapshot.streak == snapshot.streak_at_success and period.streak >= unreported
+        return snapshot.streak_at_success + unreported if goes_on else snapshot.streak_at_success
 
     def collect(self, period: Closed) -> Counts | None:
-        """What is to be told."""
-        upto = min(period.final, total(period.tally))
-        calls = upto - self._upto
+        """What is to be reported; `None` if no call ended."""
+        last = min(period.final, total(period.tally))
+        calls = last - self._reported
         if calls <= 0:
             return None
-        self._numbers[0] = calls - sum(self._numbers[1:])
-        counts = Counts(tuple(self._numbers), tuple(self._seconds), self._head, min(period.streak, calls))
-        self._upto = upto
+        fast = Tally(calls - count(tuple(self._calls)), self._calls[0].failures)
+        tallies = (fast, *self._calls[1:])
+        counts = Counts(tallies, tuple(self._seconds), self._leading, min(period.streak, calls))
+        self._reported = last
         self._clear()
         return counts
 
-    def add_told(self, counts: Counts | None) -> None:
-        """Count `counts` as told."""
+    def note_sent(self, counts: Counts | None) -> None:
+        """Add `counts` to what others know from this process."""
         if counts is not None:
-            self._told.add(counts)
+            self._sent.add(counts)
 
-    def acknowledge(self, period: Closed, counts: Counts | None, run: int) -> Sums:
-        """What was told has arrived; `run` covers it. Return all that was told."""
-        self.add_told(counts)
-        self._acknowledged, self._run = self._upto, run
-        return self._told
+    def confirm(self, counts: Counts | None, streak: int) -> Totals:
+        """`counts` were applied, and the fleet's `streak` covers them. Returns all that others know from here."""
+        self.note_sent(counts)
+        self._confirmed, self._fleet_streak = self._reported, streak
+        return self._sent
 
 
-class Sums:
-    """Calls and seconds, by class."""
+class Totals:
+    """Sums of calls and of the seconds that they took, by class."""
 
-    __slots__ = ("numbers", "seconds")
+    __slots__ = ("calls", "seconds")
 
     def __init__(self) -> None:
-        self.numbers: tuple[float, ...] = ()
-        self.seconds: tuple[float, ...] = ()
+        self.calls: Tallies = ()
+        self.seconds: Tallies = ()
 
     def add(self, counts: Counts) -> None:
         """Add `counts`."""
-        self.numbers = _sum(self.numbers, counts.numbers)
-        self.seconds = _sum(self.seconds, counts.seconds)
+        self.calls = add(self.calls, counts.calls)
+        self.seconds = add(self.seconds, counts.seconds)
 
-    def others(self, view: View, mine: Sums) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        """What others saw that was not heard of before."""
-        numbers = _less(_less(view.numbers, mine.numbers), self.numbers)
-        seconds = _less(_less(view.seconds, mine.seconds), self.seconds)
-        return _none_below_zero(numbers), _none_below_zero(seconds)
+    def news(self, snapshot: Snapshot, mine: Totals) -> tuple[Tallies, Tallies]:
+        """Calls and seconds in `snapshot` that are neither `mine` nor in these sums."""
+        calls = subtract(subtract(snapshot.calls, mine.calls), self.calls)
+        seconds = subtract(subtract(snapshot.seconds, mine.seconds), self.seconds)
+        return clip(calls), clip(seconds)
 
-    def set(self, view: View, mine: Sums) -> None:
-        """From now on, all but `mine` of `view` was heard of."""
-        # Never less than nothing: a forked child may know of calls that its parent has not told yet.
-        self.numbers = _none_below_zero(_less(view.numbers, mine.numbers))
-        self.seconds = _none_below_zero(_less(view.seconds, mine.seconds))
-
-
-def _sum(one: tuple[float, ...], other: tuple[float, ...]) -> tuple[float, ...]:
-    return (*(a + b for a, b in zip(one, other, strict=False)), *one[len(other) :], *other[len(one) :])
+    def set(self, snapshot: Snapshot, mine: Totals) -> None:
+        """Let these sums be all of `snapshot` but what is `mine`."""
+        # Never below 0: a forked child may know of calls that its parent has not reported yet.
+        self.calls = clip(subtract(snapshot.calls, mine.calls))
+        self.seconds = clip(subtract(snapshot.seconds, mine.seconds))
 
 
-def _less(whole: tuple[float, ...], part: tuple[float, ...]) -> tuple[float, ...]:
-    return (*(a - b for a, b in zip(whole, part, strict=False)), *whole[len(part) :])
-
-
-def _none_below_zero(numbers: tuple[float, ...]) -> tuple[float, ...]:
-    return tuple(max(0, each) for each in numbers)
-
-
-def without(
-    history: tuple[tuple[float, tuple[float, ...]], ...], counts: Counts | None
-) -> tuple[tuple[float, tuple[float, ...]], ...]:
-    """`history` without what this process told: just now, or before if it had to say it again."""
-    mine = () if counts is None else counts.numbers
-    others: list[tuple[float, tuple[float, ...]]] = []
-    for ago, numbers in reversed(history):
-        others.append((ago, _none_below_zero(_less(numbers, mine))))
-        mine = _none_below_zero(_less(mine, numbers))
+def without(history: tuple[Batch, ...], counts: Counts | None) -> tuple[Batch, ...]:
+    """`history` without `counts`, which this process reported just now, or before if the report was repeated."""
+    mine: Tallies = () if counts is None else counts.calls
+    others: list[Batch] = []
+    for ago, calls in reversed(history):
+        others.append(Batch(ago, clip(subtract(calls, mine))))
+        mine = clip(subtract(mine, calls))
     return tuple(reversed(others))

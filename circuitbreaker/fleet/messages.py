@@ -1,140 +1,160 @@
-"""What processes and the place where they meet tell each other about one circuit.
+"""The messages about one circuit between a process and the place where the records are.
 
-A process sends a `Report`: what it saw and decided since its last one. The answer is a `View`: how the circuit stands.
-Both are plain values that fit into JSON. All times are spans in seconds, so no clock is ever compared with another: the
-one that counts is where the records are (S5).
+A process sends a `Report`: what it saw and decided since its last one. The answer is a `Snapshot` of the circuit. Both
+are plain values that fit into JSON. All times are spans of seconds relative to the moment of the message, so no two
+clocks are ever compared: the clock that counts is the one of the records (S5).
 
-A circuit's `version` counts the decisions made about it. A decision is for the version that it was made on, and comes
-to nothing if there is a newer one (S6).
+A circuit's `version` counts the decisions made about it. A decision names the version that it is based on, and has no
+effect if the record has a newer one (S6).
 """
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
-__all__ = ["UNKNOWN", "Counts", "Decision", "Report", "Terms", "View"]
+from .tallies import Tallies, Tally
+
+__all__ = ["UNKNOWN", "Batch", "Counts", "Decision", "Failure", "Quotas", "Report", "Snapshot", "Tally"]
 
 UNKNOWN = -1
-"""The version that a process knows that has not heard of the circuit yet."""
+"""The version that a process reports before its first answer."""
+
+Failure = tuple[str, str, float]
+"""A failure: its type, its text, and how many seconds ago it happened."""
 
 
 class Counts(NamedTuple):
-    """Calls that ended in one closed period."""
+    """Calls that one process saw end in one closed period."""
 
-    numbers: tuple[float, ...]
-    """How many, by class: successes and failures that were faster than all bounds of `SlowCallRate`, then successes and
-    failures slower than the first, and so on."""
-    seconds: tuple[float, ...]
-    """How long they took together, by class; 0 where nobody timed them."""
-    head: int = 0
-    """Failures before the first success among them; all of them if there is none."""
-    tail: int = 0
-    """Failures after the last success among them; all of them if there is none."""
+    calls: Tallies
+    """Calls by class of duration."""
+    seconds: Tallies
+    """The seconds that they took together, by class; 0 where durations were not measured."""
+    leading: int = 0
+    """Failures before the first success; all failures if there is no success."""
+    trailing: int = 0
+    """Failures after the last success; all failures if there is no success."""
 
 
 class Decision(NamedTuple):
-    """A state that the circuit shall have, and why."""
+    """A state for the circuit, and the reason for it."""
 
     state: str
+    """`"closed"`, `"open"` or `"half_open"`."""
     hold: str
     """The hold, or empty."""
-    ordered: bool
-    """Whether a person ordered it: then it counts unless another order came first, whatever else happened."""
+    override: bool
+    """Whether a person ordered it. An override takes effect unless another override came first."""
     reason: str
     length: float
-    """How long the open period lasts from its beginning to its end; 0 for a closed one."""
+    """Seconds that the open period lasts in all; 0 for a closed one."""
     left: float
-    """How much of it is left."""
+    """Seconds of it that are left."""
     round: int
-    failure: tuple[str, str, float] | None
-    """The last failure: its type, its text, and how long ago it was."""
+    """1 for the first open period since the circuit was closed, 2 for the one after the first failed trial, ..."""
+    failure: Failure | None
+    """The last failure."""
 
 
-class Terms(NamedTuple):
+class Quotas(NamedTuple):
     """What a process's configuration asks of the place where the records are."""
 
     attempts: int
-    """Trials of one half-open period."""
+    """Trials that one half-open period may have out or finished."""
     successes: int
     """Successful trials that close the circuit."""
     lease: float | None
-    """How long a trial may stay out; `None` for as long as the open period was."""
+    """Seconds that a trial may stay out; `None` for the length of the open period."""
     quorum: int
-    """How many processes must have seen failures before the circuit opens for all."""
+    """How many processes must have seen failures before the circuit opens for all of them."""
     span: float
-    """How far back the policy looks, in seconds; 0 for not by time."""
+    """Seconds that the policy's window goes back; 0 if it has no window of seconds."""
     calls: int
-    """How far back the policy looks, in calls; 0 for not by calls."""
+    """Calls that the policy's window goes back; 0 if it has no window of calls."""
     expire: int
-    """After how many seconds without any news a record disappears."""
+    """Seconds without any report after which the record is deleted."""
     digest: str
-    """Tells configurations apart."""
+    """The options in short. Processes with different ones are warned."""
 
 
 class Report(NamedTuple):
-    """What one process has to say about one circuit."""
+    """What one process reports about one circuit."""
 
     name: str
     process: str
-    """Who says it; no two processes, and no two lives of one, are called alike."""
+    """Who reports. Unique per process and circuit, also across restarts."""
     number: int
-    """1, 2, 3 ...: one that was taken in already changes nothing, and is answered all the same."""
+    """1, 2, 3, ... A report whose number was applied before changes nothing, and is answered again."""
     version: int
-    """What the process knows, and what its counts and its decision are based on."""
-    orders: int
-    """How many orders it knows of."""
-    terms: Terms
+    """The version that this process knows. Its counts and its decision are based on it."""
+    overrides: int
+    """How many overrides this process knows of."""
+    quotas: Quotas
     counts: Counts | None = None
     decision: Decision | None = None
     known: Decision | None = None
-    """What the process knows, if anything was decided: if the record is older it was lost, and is taken from here."""
+    """The decision that this process knows, if there was any. A record that is older was lost, and is restored."""
     origin: str = ""
-    """Who decided what the process knows."""
+    """The process that made the decision in `known`."""
     succeeded: tuple[str, ...] = ()
     """Leases whose trials succeeded."""
     returned: tuple[str, ...] = ()
-    """Leases that are given back."""
+    """Leases that are given back unused, or whose trials ended without a verdict."""
     wanted: int = 0
-    """Trials for which calls are waiting to go."""
+    """Leases that are asked for."""
 
 
-class View(NamedTuple):
-    """How a circuit stands."""
+class Batch(NamedTuple):
+    """Calls that ended in one piece of the past."""
+
+    ago: float
+    """Seconds since they began to end."""
+    calls: Tallies
+
+
+class Snapshot(NamedTuple):
+    """A circuit at one moment."""
 
     name: str
     version: int
-    orders: int
+    overrides: int
+    """How many overrides there were."""
     origin: str
-    """Which process made the last decision."""
+    """The process that made the last decision."""
     state: str
+    """`"closed"`, `"open"` or `"half_open"`."""
     hold: str
+    """The hold, or empty."""
     reason: str
-    """Why it is in this state; of a half-open one, why it was opened."""
+    """Why it is in this state; of a half-open circuit, why it was opened."""
     length: float
+    """Seconds that the last open period lasts, or lasted, in all."""
     left: float
-    """Seconds until a trial may go; 0 or less if that time has come, and 0 of a closed one."""
+    """Seconds until a trial is allowed; 0 or less once that time has come, and 0 for a closed circuit."""
     round: int
     age: float
-    """Seconds since the circuit opened; 0 of a closed one."""
-    failure: tuple[str, str, float] | None
+    """Seconds since the circuit opened; 0 for a closed one."""
+    failure: Failure | None
+    """The last failure, as far as a decision carried it."""
     digest: str
-    """The configuration of the process that told something last."""
+    """The options, in short, of the process that reported last."""
     successes: int = 0
     """Successful trials of this half-open period."""
-    numbers: tuple[float, ...] = ()
-    """All calls of this closed period, by class, with those of the report that this answers."""
-    seconds: tuple[float, ...] = ()
-    peak: int = 0
-    """Failures in a row up to the first success of the report that this answers."""
-    run: int = 0
+    calls: Tallies = ()
+    """All calls of this closed period by class of duration, including those of the report that this answers."""
+    seconds: Tallies = ()
+    """The seconds that they took together, by class."""
+    streak_at_success: int = 0
+    """Failures in a row just before the first success of the report that this answers."""
+    streak: int = 0
     """Failures in a row now."""
     failing: int = 0
-    """Processes that have seen failures in this closed period, counted up to the quorum."""
+    """Processes that saw failures in this closed period, counted up to the quorum."""
     leases: tuple[tuple[str, float], ...] | None = None
-    """The leases of the process that asked, and how many seconds each lasts; `None` for what goes out to all."""
+    """The leases of the process that asked, each with the seconds that it lasts; `None` if no process asked."""
     wait: float = 0.0
-    """Seconds until a lease may be free for who got none."""
+    """Seconds until a lease may become free; 0 if no process asked and the circuit is half-open."""
     contended: bool = False
-    """Whether calls wait for leases in vain. Then who has one and no use for it gives it back."""
-    history: tuple[tuple[float, tuple[float, ...]], ...] = ()
-    """For who is new: calls by class, and how many seconds ago they ended, the oldest first."""
+    """Whether calls elsewhere wait for leases in vain. A process that does not use its leases then returns them."""
+    history: tuple[Batch, ...] = ()
+    """For a process that reports for the first time: the calls of the policy's window, the oldest first."""

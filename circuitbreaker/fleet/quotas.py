@@ -1,4 +1,4 @@
-"""What one process's configuration means to the fleet."""
+"""What one process's options mean for the records: its quotas, and by which durations calls are classed."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from collections.abc import Iterator
 from .._values import Value
 from ..options import Settings
 from ..policies import AllOf, AnyOf, FailureRate, SlowCallRate, TripPolicy
-from .messages import Terms
+from .messages import Quotas
 
-__all__ = ["bounds", "terms"]
+__all__ = ["quotas", "slow_thresholds"]
 
 
-def terms(settings: Settings, quorum: int, expire: int) -> Terms:
-    """The terms of a breaker with these settings."""
+def quotas(settings: Settings, quorum: int, expire: int) -> Quotas:
+    """The quotas of a breaker with these settings."""
     rates = [each for each in _parts(settings.trip) if isinstance(each, FailureRate | SlowCallRate)]
-    return Terms(
+    return Quotas(
         attempts=settings.half_open_max_attempts,
         successes=settings.success_threshold,
         lease=settings.half_open_timeout,
@@ -27,13 +27,13 @@ def terms(settings: Settings, quorum: int, expire: int) -> Terms:
     )
 
 
-def bounds(policy: TripPolicy) -> tuple[float, ...]:
-    """What calls are slow by, in seconds, the shortest first."""
+def slow_thresholds(policy: TripPolicy) -> tuple[float, ...]:
+    """The durations in seconds beyond which `policy` takes a call for slow, the shortest first."""
     return tuple(sorted({each.slower_than for each in _parts(policy) if isinstance(each, SlowCallRate)}))
 
 
 def _parts(policy: TripPolicy) -> Iterator[TripPolicy]:
-    """The policies that `policy` is made of."""
+    """The policies that `policy` is combined from."""
     if isinstance(policy, AnyOf | AllOf):
         for each in policy.policies:
             yield from _parts(each)
@@ -42,7 +42,7 @@ def _parts(policy: TripPolicy) -> Iterator[TripPolicy]:
 
 
 def _digest(settings: Settings) -> str:
-    """What tells configurations apart. Of the user's own code it says only what it is called."""
+    """A text that is the same for the same options. The user's own code appears in it by its name."""
     numbers = (settings.success_threshold, settings.half_open_max_attempts, settings.half_open_timeout)
     trip = " ".join(_name(each) for each in _parts(settings.trip))
     return f"{trip}; {_name(settings.reset_timeout)}; {numbers}"

@@ -1,7 +1,7 @@
-"""The rules that an engine works by when its circuit is shared: a watch that sees the fleet, trials that are leased.
+"""The engine's rules for a shared circuit: a watch that sees the whole fleet, and trials that are leased.
 
-The engine does not know. It asks for the same things; these give others in their place. As long as the store does not
-answer, the circuit goes on alone, by the rules that it would have without one (S7).
+The engine does not know that its circuit is shared. While the store does not answer, the circuit goes on alone, by the
+rules that it would have without a store (S7).
 """
 
 from __future__ import annotations
@@ -11,38 +11,38 @@ from typing import TYPE_CHECKING
 from .._circuit.rules import LocalRules
 from .._engine.periods import HalfOpen, Open, Trial
 from .._engine.watches import SparseWatch
-from .watch import SharedWatch
+from .watch import FleetWatch
 
 if TYPE_CHECKING:
-    from .link import Link
+    from .member import Member
 
-__all__ = ["LeasedHalfOpen", "SharedRules"]
+__all__ = ["FleetRules", "LeasedHalfOpen"]
 
 
-class SharedRules:
-    """The rules of one process's circuit, with the fleet in mind: `engine.Rules`."""
+class FleetRules:
+    """The rules of one process's share in a circuit: `engine.Rules`."""
 
-    __slots__ = ("_link", "_rules")
+    __slots__ = ("_local", "_member")
 
-    def __init__(self, rules: LocalRules, link: Link) -> None:
-        self._rules = rules
-        self._link = link
+    def __init__(self, local: LocalRules, member: Member) -> None:
+        self._local = local
+        self._member = member
 
     def watch(self) -> SparseWatch:
         """A watch that sees what all processes saw."""
-        alone = self._rules.watch() if self._link.quorum > 1 else None
-        return SharedWatch(self._rules.watch(), alone, self._link)
+        alone = self._local.watch() if self._member.quorum > 1 else None
+        return FleetWatch(self._local.watch(), alone, self._member)
 
     def open_for(self, round_: int, error: BaseException | None) -> float:
-        """The seconds that an open period lasts. It begins now, so the fleet is told at once."""
-        self._link.poke(0.0)
-        return self._rules.open_for(round_, error)
+        """Seconds that the open period of this round lasts. It begins now, so it is reported at once."""
+        self._member.report_within(0.0)
+        return self._local.open_for(round_, error)
 
     def half_open(self, opened: Open, now: float) -> HalfOpen | None:
-        """Nothing as long as the store answers: a shared half-open period begins when a trial was leased."""
-        if self._link.is_alone():
-            return self._rules.half_open(opened, now)
-        self._link.want(now)
+        """`None` while the store answers: a shared half-open period begins when a trial is leased."""
+        if self._member.is_alone():
+            return self._local.half_open(opened, now)
+        self._member.note_waiting(now)
         return None
 
 
@@ -57,40 +57,41 @@ class LeasedTrial(Trial):
 
 
 class LeasedHalfOpen(HalfOpen):
-    """A half-open period of the fleet: what may go here are the trials leased to this process (S4)."""
+    """A half-open period of the fleet. It admits the trials that are leased to this process (S4)."""
 
-    __slots__ = ("_link",)
+    __slots__ = ("_member",)
 
-    def __init__(self, opened: Open, attempts: int, timeout: float, needed: int, link: Link) -> None:
+    def __init__(self, opened: Open, attempts: int, timeout: float, needed: int, member: Member) -> None:
         super().__init__(opened, attempts, timeout, needed)
-        self._link = link
+        self._member = member
 
     def admit(self, now: float) -> Trial | None:
-        """A trial, if one was leased. Otherwise the call waits to go, and one is asked for."""
-        leased = self._link.leases.take(now)
+        """A trial, if one is leased. Otherwise the call is refused, and a lease is asked for."""
+        leased = self._member.leases.use(now)
         if leased is None:
-            if self._link.is_alone():
+            if self._member.is_alone():
                 return super().admit(now)
-            self._link.want(now)
+            self._member.note_waiting(now)
             return None
-        trial = LeasedTrial(self, leased[1], leased[0])
+        lease, deadline = leased
+        trial = LeasedTrial(self, deadline, lease)
         self._trials[trial] = 1
         return trial
 
     def wait(self, now: float) -> float:
         """Seconds until a trial can be admitted, as far as is known here."""
-        return super().wait(now) if self._link.is_alone() else self._link.leases.wait(now)
+        return super().wait(now) if self._member.is_alone() else self._member.leases.wait(now)
 
     def succeed(self, trial: Trial) -> None:
-        """Tell the fleet."""
+        """Count the success, and report it at once."""
         super().succeed(trial)
         if isinstance(trial, LeasedTrial):
-            self._link.leases.succeeded.append(trial.lease)
-            self._link.poke(0.0)
+            self._member.leases.succeeded(trial.lease)
+            self._member.report_within(0.0)
 
     def release(self, trial: Trial) -> None:
-        """Give the lease back (H3)."""
+        """Give the lease back, and report that at once (H3)."""
         super().release(trial)
         if isinstance(trial, LeasedTrial):
-            self._link.leases.returned.append(trial.lease)
-            self._link.poke(0.0)
+            self._member.leases.returned(trial.lease)
+            self._member.report_within(0.0)

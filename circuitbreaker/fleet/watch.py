@@ -1,155 +1,179 @@
-"""A watch over what the whole fleet sees. To the engine it is a watch like any other."""
+"""A watch that shows a policy the calls of the whole fleet. To the engine it is a watch like any other."""
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from .._engine.periods import Closed, total
 from .._engine.watches import NEVER, Outcome, SparseWatch
-from .counts import Own, Sums, without
-from .messages import Counts, View
+from .counts import LocalCounts, Totals, without
+from .messages import Counts, Snapshot
+from .tallies import Tallies, failures, successes
 
 if TYPE_CHECKING:
-    from .link import Link
+    from .member import Member
 
-__all__ = ["SharedWatch"]
+__all__ = ["FleetWatch"]
 
 
-class SharedWatch(SparseWatch):
-    """Shows the policy what all processes saw, and counts what this one saw, to tell the others.
+class FleetWatch(SparseWatch):
+    """Shows the policy what all processes saw, and counts what this one saw, to report it.
 
-    This process's outcomes are shown at once, those of the others when they are learned of, a batch at a time: its
-    successes first, then its failures, with the moment at which it was learned of. With a quorum, what opens this
-    process's circuit is what it saw itself, and what all saw is put before the fleet.
+    Outcomes of this process are shown at once; those of others when they become known, one batch at a time: first its
+    successes, then its failures, all as of that moment. With a quorum, this process opens its circuit by what it saw
+    itself, and proposes to the fleet to open by what all saw.
     """
 
     __slots__ = (
-        "next_number",
-        "next_time",
-        "slower_than",
         "_alone",
         "_armed",
         "_fleet",
         "_heard",
-        "_link",
+        "_local",
+        "_member",
         "_others",
-        "_own",
         "_skip",
         "known",
+        "next_number",
+        "next_time",
+        "slower_than",
     )
 
-    def __init__(self, fleet: SparseWatch, alone: SparseWatch | None, link: Link) -> None:
+    def __init__(self, fleet: SparseWatch, alone: SparseWatch | None, member: Member) -> None:
         self._fleet = fleet
         self._alone = alone
-        self._link = link
-        self._own = Own(link.bounds)
-        self._heard = Sums()  # all calls of the fleet, by class
+        self._member = member
+        self._local = LocalCounts(member.slow_thresholds)
+        self._heard = Totals()  # calls of others that are known of
         self._others = 0  # calls of others that the policy was shown
         self._armed = True
         self._skip = False
-        self.known: bool = not link.new
+        self.known: bool = not member.unused
         self.ask()
 
     def see(self, outcome: Outcome) -> str | None:
         """An outcome of this process."""
-        self._own.add(outcome)
+        self._local.add(outcome)
         self._armed = False
-        self._link.poke(self._link.soon if outcome.failed else self._link.interval)
+        self._member.report_within(self._member.soon if outcome.failed else self._member.interval)
         alone = None if self._alone is None else self._alone.see(outcome)
-        number, streak = outcome.number + self._others, self._own.fleet_run(outcome)
+        number, streak = outcome.number + self._others, self._local.streak_with(outcome)
         reason = self._fleet.see(outcome._replace(number=number, streak=streak))
         self.ask()
         if self._alone is None:
             return reason
         if reason is not None:
-            self._link.propose(reason)
+            self._member.propose(reason)
         return alone
 
     def ask(self) -> None:
-        """Work out which outcomes to be shown: what the policies ask for, and one success for each report."""
+        """Set which outcomes to be shown: those that the policies ask for, and one success after each report."""
         watches = [self._fleet] if self._alone is None else [self._fleet, self._alone]
-        fleet_due = (
-            self._fleet.next_number
-            if self._fleet.next_number == NEVER
-            else max(0, self._fleet.next_number - self._others)
-        )
-        self.next_number: int = min([fleet_due, *(watch.next_number for watch in watches[1:])])
+        due = self._fleet.next_number
+        due = due if due == NEVER else max(0, due - self._others)
+        self.next_number: int = due if self._alone is None else min(due, self._alone.next_number)
         self.next_time: float = -math.inf if self._armed else min(watch.next_time for watch in watches)
         self.slower_than: float = min(watch.slower_than for watch in watches) if self.known else -math.inf
 
-    # What this process tells the others
+    # From this process to the others
 
     def collect(self, period: Closed) -> Counts | None:
-        """What was seen since the last time. From now on, the next success is shown again."""
+        """What was seen since the last report. The next success will be shown again."""
         self._armed = True
-        return self._own.collect(period)
+        return self._local.collect(period)
 
-    def skip(self) -> None:
-        """The fleet's period began before this one: what others saw until now does not count here."""
+    def begin_late(self) -> None:
+        """Leave out what others saw until now: the fleet's period began before this one."""
         self._skip = True
 
     def renew(self, period: Closed, pending: Counts | None) -> None:  # pragma: no cover - runs in forked children
-        """In a forked child: what was seen until now, the parent tells. It is no news when it is told."""
-        self._own.add_told(pending)
-        self._own.add_told(self.collect(period))
+        """In a forked child: what was seen until now is the parent's to report, and is known here already."""
+        self._local.note_sent(pending)
+        self._local.note_sent(self.collect(period))
 
-    # What others tell this process
+    # From the others to this process
 
-    def learn(self, period: Closed, view: View, counts: Counts | None, now: float) -> str | None:
-        """Show the policy what others saw, as `view` tells, which answers a report of `counts`."""
-        mine = self._own.acknowledge(period, counts, view.run)
-        batches: list[tuple[float, tuple[float, ...], tuple[float, ...]]] = []
+    def learn(self, period: Closed, snapshot: Snapshot, counts: Counts | None, now: float) -> str | None:
+        """Show the policy what others saw, by the answer to a report of `counts`; return why to open, if so."""
+        mine = self._local.confirm(counts, snapshot.streak)
+        batches: list[_Batch] = []
         if not self.known:
-            batches = [(now - ago, numbers, ()) for ago, numbers in without(view.history, counts)]
+            batches = [_Batch(now - ago, calls, ()) for ago, calls in without(snapshot.history, counts)]
         elif not self._skip:
-            batches = [(now, *self._heard.others(view, mine))]
-        self._heard.set(view, mine)
+            batches = [_Batch(now, *self._heard.news(snapshot, mine))]
+        self._heard.set(snapshot, mine)
         self.known, self._skip = True, False
-        run = self._own.longest_run(period, view)
-        later = sum(_failures(numbers) for _, numbers, _ in batches)
-        reason = None
-        for at, numbers, seconds in batches:
-            later -= _failures(numbers)
-            reason = reason or self._show(period, numbers, seconds, run - later, at)
+        reason = self._show_all(period, batches, self._local.longest_streak(period, snapshot))
         self.ask()
         return reason
 
-    def _show(
-        self, period: Closed, numbers: tuple[float, ...], seconds: tuple[float, ...], peak: int, now: float
-    ) -> str | None:
-        """Show a batch: first the successes, then the failures, the last of which is the `peak`-th in a row."""
-        number = total(period.tally) + self._others
-        self._others += int(sum(numbers))
-        failures = _failures(numbers)  # that are still to be shown
+    def _show_all(self, period: Closed, batches: list[_Batch], streak: int) -> str | None:
+        """Show batches, the last failure of which is the `streak`-th in a row; stop at a reason to open."""
+        later = sum(batch.failures for batch in batches)
         reason = None
-        for index in [*range(0, len(numbers), 2), *range(1, len(numbers), 2)]:
-            many, failed = int(numbers[index]), bool(index % 2)
-            took = self._mean(index, seconds[index] / many if many and seconds else 0.0)
-            if index == 0 and self._fleet.next_number > 0:  # a policy that need not see them all
-                number += many
-                reason = self._pass_by(many, number, took, now)
-                many = 0
-            for _ in range(many):
-                number += 1
-                failures -= failed
-                run = max(1, peak - failures) if failed else 0
-                reason = reason or self._fleet.see(Outcome(number, now, failed, run, took))
+        for batch in batches:
+            later -= batch.failures
+            reason = reason or self._show(period, batch, streak - later)
         return reason
 
-    def _pass_by(self, many: int, number: int, took: float, now: float) -> str | None:
-        """Count so many fast successes, the last of which is `number`, and show that one if the policy asks for it."""
-        self._fleet.count_unseen(number, now)
-        if many and (number >= self._fleet.next_number or now >= self._fleet.next_time):
-            return self._fleet.see(Outcome(number, now, False, 0, took))
+    def _show(self, period: Closed, batch: _Batch, streak: int) -> str | None:
+        number = total(period.tally) + self._others
+        self._others += batch.successes + batch.failures
+        return self._show_successes(batch, number) or self._show_failures(
+            batch, number + batch.successes, streak - batch.failures
+        )
+
+    def _show_successes(self, batch: _Batch, number: int) -> str | None:
+        """Show successes, numbered from the one after `number`."""
+        reason = None
+        for level, tally in enumerate(batch.calls):
+            many, took = int(tally.successes), self._mean(batch, level, failed=False)
+            if level == 0 and self._fleet.next_number > 0:  # a policy that need not see them all
+                reason = self._show_last(many, number + many, took, batch.at)
+            else:
+                for each in range(number + 1, number + many + 1):
+                    reason = reason or self._fleet.see(Outcome(each, batch.at, False, 0, took))
+            number += many
+        return reason
+
+    def _show_last(self, many: int, number: int, took: float, at: float) -> str | None:
+        """Count `many` successes, the last of which is `number`, and show that one if the policy asks for it."""
+        self._fleet.count_unseen(number, at)
+        if many and (number >= self._fleet.next_number or at >= self._fleet.next_time):
+            return self._fleet.see(Outcome(number, at, False, 0, took))
         return None
 
-    def _mean(self, index: int, took: float) -> float:
-        """How long a call of that class took: `took`, or if nobody timed them what the class says at least."""
-        bounds = self._own.bounds
-        level = min(index // 2, len(bounds))
-        return took or (math.nextafter(bounds[level - 1], math.inf) if level else 0.0)
+    def _show_failures(self, batch: _Batch, number: int, streak: int) -> str | None:
+        """Show failures, numbered from the one after `number`, in a row with the `streak` before them."""
+        reason = None
+        for level, tally in enumerate(batch.calls):
+            took = self._mean(batch, level, failed=True)
+            for _ in range(int(tally.failures)):
+                number, streak = number + 1, streak + 1
+                reason = reason or self._fleet.see(Outcome(number, batch.at, True, max(1, streak), took))
+        return reason
+
+    def _mean(self, batch: _Batch, level: int, failed: bool) -> float:
+        """Seconds that one call of a class took on average; where that was not measured, the least for the class."""
+        many = int(batch.calls[level].of(failed))
+        took = batch.seconds[level].of(failed) / many if many and batch.seconds else 0.0
+        thresholds = self._local.slow_thresholds
+        level = min(level, len(thresholds))
+        return took or (math.nextafter(thresholds[level - 1], math.inf) if level else 0.0)
 
 
-def _failures(numbers: tuple[float, ...]) -> int:
-    return int(sum(numbers[1::2]))
+class _Batch(NamedTuple):
+    """Calls of others that became known together."""
+
+    at: float
+    calls: Tallies
+    seconds: Tallies
+
+    @property
+    def successes(self) -> int:
+        return int(successes(self.calls))
+
+    @property
+    def failures(self) -> int:
+        return int(failures(self.calls))

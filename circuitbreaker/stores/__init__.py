@@ -4,10 +4,11 @@
 
     breaker = CircuitBreaker("payments", store=RedisStore("redis://localhost"))
 
-`Backend` is what it takes to bring another engine; `record` has the rule that each of them follows.
+To keep records in another engine, implement `Backend` by the rule in `circuitbreaker.fleet.record`.
 """
 
-from ..fleet.messages import UNKNOWN, Counts, Decision, Report, Terms, View
-from .store import Backend, Store
+from ..fleet.messages import UNKNOWN, Batch, Counts, Decision, Quotas, Report, Snapshot, Tally
+from .backend import Backend
+from .store import Store
 
-__all__ = ["UNKNOWN", "Backend", "Counts", "Decision", "Report", "Store", "Terms", "View"]
+__all__ = ["UNKNOWN", "Backend", "Batch", "Counts", "Decision", "Quotas", "Report", "Snapshot", "Store", "Tally"]

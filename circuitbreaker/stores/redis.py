@@ -1,59 +1,53 @@
-"""RedisStore: circuits that meet in Redis or Valkey, 6.2 and newer: a single server, Sentinel or Cluster.
+"""RedisStore: circuits shared through Redis or Valkey, 6.2 and newer: a single server, Sentinel or Cluster.
 
-The records are kept by a script that runs in the server, `circuit.lua`. An exchange is one pipeline, one call of the
-script for each circuit; decisions come by pub/sub. The keys of a circuit share a hash slot, and expire.
+A script that runs in the server, `circuit.lua`, keeps the records. An exchange is one pipeline with one call of the
+script per circuit; decisions come by pub/sub. The keys of a circuit share a hash slot, and expire.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import selectors
-import socket
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
 from importlib.resources import files
-from logging import getLogger
+from itertools import compress
 from time import monotonic
 from typing import Any, cast
 
-import redis
-from redis.backoff import NoBackoff
-from redis.cluster import RedisCluster
-from redis.exceptions import NoPermissionError, NoScriptError, ResponseError
-from redis.retry import Retry
+import redis  # noqa: TC002 - annotations can be evaluated
+from redis.cluster import RedisCluster  # noqa: TC002
+from redis.exceptions import NoScriptError, ResponseError
 
-from ..fleet.messages import Report, View
+from ..fleet.messages import Report, Snapshot
+from ..fleet.record import peek
+from ._redis_clients import answering_node, as_client
+from ._redis_listener import Listener
+from .encoding import decode_record, decode_snapshot, encode_report, encode_text
 from .store import Store
 
 __all__ = ["RedisStore"]
 
-_logger = getLogger("circuitbreaker")
 _SCRIPT = files("circuitbreaker.stores").joinpath("circuit.lua").read_text(encoding="utf-8")
 _SHA = hashlib.sha1(_SCRIPT.encode(), usedforsecurity=False).hexdigest()
-_TIMEOUT = 1.0
-"""Seconds that an exchange may take with a client that was made from a URL."""
-_SILENCE = 50.0
-"""After so many seconds without any news, the server is asked whether it is still there."""
-_GRACE = 0.05
-"""How often to look for news, in seconds, where a socket cannot be waited for."""
 
 
 class RedisStore(Store):
     """Shares circuits through Redis or Valkey.
 
     Args:
-        client: a redis-py client (`redis.Redis`, one of Sentinel's, or `redis.RedisCluster`), which stays as it is; or
-            a URL, for which a client is made whose timeouts are one second and which does not retry. Give a client of
-            yours a `socket_timeout`: without one, a server that hangs is not noticed as long as it does.
+        client: a redis-py client (`redis.Redis`, one of Sentinel's, or `redis.RedisCluster`), which is not changed; or
+            a URL, for which a client is made with timeouts of one second and no retries. Give your own client a
+            `socket_timeout`: without one, a server that hangs is not noticed for as long as it does.
         prefix: what all keys, and the channel, begin with.
-        interval: seconds between exchanges while calls come; failures are told within a fifth of it, decisions at once.
+        interval: seconds between exchanges while calls come. Failures are reported within a fifth of it, decisions at
+            once.
         quorum: how many processes must have seen failures before a circuit opens for all of them.
-        expire: seconds without any news after which a circuit's keys disappear.
+        expire: seconds without any report after which a circuit's keys expire.
 
     Raises:
-        ValueError: an argument breaks its rule.
-        TypeError: an argument is of the wrong kind.
+        ValueError: an argument is out of its range.
+        TypeError: an argument is of the wrong type.
     """
 
     def __init__(
@@ -67,73 +61,36 @@ class RedisStore(Store):
     ) -> None:
         if not isinstance(cast("Any", prefix), str) or not prefix:
             raise ValueError(f"prefix must be a string that is not empty, got {prefix!r}")
-        backend = _RedisBackend(_client(client), prefix, own=isinstance(client, str))
+        backend = _RedisBackend(as_client(client), prefix, owns_client=isinstance(client, str))
         super().__init__(backend, interval=interval, quorum=quorum, expire=expire)
 
 
-def _client(client: Any) -> Any:
-    if isinstance(client, str):
-        return cast("Any", redis.Redis).from_url(
-            client,
-            socket_timeout=_TIMEOUT,
-            socket_connect_timeout=_TIMEOUT,
-            retry=Retry(NoBackoff(), 0),
-            **_driver(),
-        )
-    if not isinstance(client, redis.Redis | RedisCluster):
-        raise TypeError(f"client must be a URL, or a client of redis-py that is not an async one, got {client!r}")
-    return client
-
-
-def _driver() -> dict[str, Any]:
-    """What redis-py from 8.1 on says of itself to the server. Left alone, it looks its version up for each connection.
-
-    That takes 4 ms, of the first calls' time too.
-    """
-    try:
-        from redis.driver_info import DriverInfo
-    except ImportError:  # pragma: no cover - an older one
-        return {}
-    return {"driver_info": DriverInfo()}
-
-
 class _RedisBackend:
-    """The records in a server: `store.Backend`."""
+    """The records in a server: `stores.Backend`."""
 
-    def __init__(self, client: Any, prefix: str, own: bool) -> None:
+    def __init__(self, client: Any, prefix: str, owns_client: bool) -> None:
         self._client = client
-        self._own = own  # made here
+        self._owns_client = owns_client
         self._prefix = prefix
         self._channel = f"{prefix}:decisions"
-        self._listener: Any = None
-        self._pair: tuple[socket.socket, socket.socket] | None = None  # what `wake` sends, `listen` hears
-        self._woken = False
-        self._deaf = False  # The client may not listen.
-        self._heard_at = 0.0
-        self._pinged = False
+        self._listener = Listener(client, self._channel)
+        self._index = _Index(client, f"{prefix}:names")
 
     # Exchanging
 
-    def exchange(self, reports: Sequence[Report]) -> Sequence[View | Exception]:
+    def exchange(self, reports: Sequence[Report]) -> Sequence[Snapshot | Exception]:
         try:
             answers = self._run(reports)
         except Exception:
-            if not self._answering_nodes():
-                self._stop_listening()  # When there is a server again, it may be another one.
+            if answering_node(self._client) is None:
+                self._listener.stop()
                 raise
             answers = [self._run_alone(report) for report in reports]
-        missing = [index for index, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
-        if missing:  # A new server, or one that forgot: in a cluster each keeps its own scripts.
-            self._client.script_load(_SCRIPT)
-            again = self._run([reports[index] for index in missing])
-            for index, answer in zip(missing, again, strict=True):
-                answers[index] = answer
-        errors = [answer for answer in answers if isinstance(answer, Exception)]
-        outage = next((error for error in errors if type(error) is not ResponseError), None)
-        if outage is not None and len(errors) == len(answers) and not self._answering_nodes():
-            self._stop_listening()
-            raise outage  # Otherwise the server answers, and it is these records that cannot be used.
-        return [answer if isinstance(answer, Exception) else _view(answer) for answer in answers]
+        self._run_again_with_script(reports, answers)
+        self._raise_outage(answers)
+        answered = [not isinstance(answer, Exception) for answer in answers]
+        self._index.note(compress(reports, answered))
+        return [decode_snapshot(answer) if well else answer for answer, well in zip(answers, answered, strict=True)]
 
     def _run(self, reports: Sequence[Report]) -> list[Any]:
         pipeline = self._client.pipeline(transaction=False)
@@ -144,154 +101,125 @@ class _RedisBackend:
         finally:
             pipeline.reset()
 
-    def _command(self, report: Report) -> tuple[object, ...]:
-        key = f"{self._prefix}:{{{_escaped(report.name)}}}"
-        keys = _encoded(key), _encoded(f"{key}:{report.process}")
-        return "EVALSHA", _SHA, 2, *keys, _json(report), self._channel
-
     def _run_alone(self, report: Report) -> Any:
-        """The answer to one report, for the pipeline of a cluster fails whole when one of its nodes does."""
+        """The answer to one report: the pipeline of a cluster fails as a whole when one of its nodes does."""
         try:
             return self._client.execute_command(*self._command(report))
         except Exception as error:
             return error
 
-    def _answering_nodes(self) -> list[Any]:
-        """Of a cluster, one node that answers, if there is any: others may be down, which concerns their circuits."""
-        if isinstance(self._client, RedisCluster):
-            client: Any = self._client
-            for node in client.get_primaries():
-                with suppress(Exception):
-                    client.ping(target_nodes=node)
-                    return [node]
-        return []
+    def _command(self, report: Report) -> tuple[object, ...]:
+        key = self._key(report.name)
+        keys = encode_text(key), encode_text(f"{key}:{report.process}")
+        return "EVALSHA", _SHA, 2, *keys, encode_report(report), self._channel
+
+    def _key(self, name: str) -> str:
+        return f"{self._prefix}:{{{_escaped(name)}}}"
+
+    def _run_again_with_script(self, reports: Sequence[Report], answers: list[Any]) -> None:
+        """Load the script where it is missing: in a server, or a node of a cluster, that is new or was flushed."""
+        missing = [index for index, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
+        if missing:
+            self._client.script_load(_SCRIPT)
+            again = self._run([reports[index] for index in missing])
+            for index, answer in zip(missing, again, strict=True):
+                answers[index] = answer
+
+    def _raise_outage(self, answers: list[Any]) -> None:
+        """Raise what is an outage of the server. Otherwise it answers, and single records cannot be used."""
+        errors = [answer for answer in answers if isinstance(answer, Exception)]
+        outage = next((error for error in errors if type(error) is not ResponseError), None)
+        if outage is not None and len(errors) == len(answers) and answering_node(self._client) is None:
+            self._listener.stop()
+            raise outage
 
     # Listening
 
-    def listen(self, timeout: float) -> Sequence[View]:
-        try:
-            if self._listener is None and not self._deaf:
-                self._subscribe()
-            if not self._woken and not self._can_read():
-                self._wait(timeout)
-            self._woken = False
-            return self._read()
-        except NoPermissionError:
-            self._deaf = True
-            self._stop_listening()
-            _logger.warning("decisions of other processes come late, for the channel %r is forbidden", self._channel)
-            return []
-        except Exception:
-            self._stop_listening()
-            if self._answering_nodes():
-                return []  # The next time, it listens to that one.
-            raise
-
-    def _subscribe(self) -> None:
-        nodes = self._answering_nodes()
-        self._listener = self._client.pubsub(node=nodes[0]) if nodes else self._client.pubsub()
-        self._heard_at, self._pinged = monotonic(), False
-        self._listener.subscribe(self._channel)
-
-    def _can_read(self) -> bool:
-        return self._listener is not None and bool(self._listener.connection.can_read(timeout=0))
-
-    def _read(self) -> list[View]:
-        news: list[View] = []
-        while self._can_read():
-            message = self._listener.get_message(timeout=0)
-            self._heard_at, self._pinged = monotonic(), False
-            if message is not None and message["type"] == "message":
-                news.append(_view(message["data"]))
-        if self._listener is not None and monotonic() - self._heard_at > _SILENCE:
-            self._ping()
-        return news
-
-    def _ping(self) -> None:
-        """Ask a server that said nothing for long whether it is still there."""
-        if self._pinged:
-            raise TimeoutError(f"the server has said nothing for {_SILENCE:g} seconds, and did not answer a ping")
-        self._pinged = True
-        self._listener.ping()
-
-    def _stop_listening(self) -> None:
-        listener, self._listener = self._listener, None
-        if listener is not None:
-            with suppress(Exception):
-                listener.close()
-
-    def _wait(self, timeout: float) -> None:
-        """Wait for the server or for `wake`."""
-        if self._pair is None:
-            self._pair = socket.socketpair()
-            for each in self._pair:
-                each.setblocking(False)
-            if self._woken:
-                return
-        ear = self._pair[0]
-        with selectors.DefaultSelector() as selector:
-            selector.register(ear, selectors.EVENT_READ)
-            if self._listener is not None:
-                server = getattr(self._listener.connection, "_sock", None)  # It has no public way to wait for two.
-                if server is None:  # pragma: no cover - a redis-py that keeps it elsewhere
-                    timeout = min(timeout, _GRACE)
-                else:
-                    selector.register(server, selectors.EVENT_READ)
-            selector.select(timeout)
-        with suppress(BlockingIOError):
-            while ear.recv(4096):
-                pass
+    def listen(self, timeout: float) -> Sequence[Snapshot]:
+        self._index.write()
+        return self._listener.listen(timeout)
 
     def wake(self) -> None:
-        self._woken = True
-        if self._pair is not None:
-            with suppress(OSError):  # It is full, so it wakes already; or closed.
-                self._pair[1].send(b"!")
+        self._listener.wake()
+
+    # Reading
+
+    def names(self) -> Collection[str]:
+        """See `Backend.names`. Raises what redis-py raises."""
+        names = self._index.read()
+        pipeline = self._client.pipeline(transaction=False)
+        for name in names:
+            pipeline.execute_command("EXISTS", encode_text(self._key(name)))
+        return [name for name, exists in zip(names, pipeline.execute(), strict=True) if exists]
+
+    def peek(self, name: str) -> Snapshot | None:
+        """See `Backend.peek`. Raises what redis-py raises."""
+        (seconds, microseconds), text = self._client.execute_command("EVAL", _PEEK, 1, encode_text(self._key(name)))
+        if text is None:
+            return None
+        return peek(decode_record(text), name, int(seconds) + int(microseconds) / 1_000_000)
 
     # Ending
 
     def renew(self) -> None:  # pragma: no cover - runs in forked children, where nothing collects
-        self._listener = None  # The client's pool sees by itself that this is another process.
-        self._close_pair()
+        self._listener.renew()
 
     def close(self) -> None:
-        self._stop_listening()
-        self._close_pair()
-        if self._own:
+        self._index.write()
+        self._listener.close()
+        if self._owns_client:
             self._client.close()
 
-    def _close_pair(self) -> None:
-        pair, self._pair = self._pair, None
-        for each in pair or ():
-            each.close()
+
+_PEEK = "return {redis.call('TIME'), redis.call('GET', KEYS[1])}"
+"""A record, and the server's time at which it was read."""
+
+
+class _Index:
+    """The names of the circuits in a server, with when each of them may be dropped.
+
+    A name is written about once a minute, between exchanges, so that no answer waits for it. An error is ignored: it
+    is no outage, and the names are written again.
+    """
+
+    def __init__(self, client: Any, key: str) -> None:
+        self._client = client
+        self._key = key
+        self._recent: set[str] = set()  # written, or to be written, since then:
+        self._since = monotonic()
+        self._unwritten: dict[str, int] = {}  # with the seconds after which the record expires
+
+    def note(self, reports: Iterable[Report]) -> None:
+        """Let the names of these reports be written, unless they were lately."""
+        now = monotonic()
+        if now - self._since >= _EVERY:
+            self._recent, self._since = set(), now
+        new = {report.name: report.quotas.expire for report in reports if report.name not in self._recent}
+        self._recent.update(new)
+        self._unwritten.update(new)
+
+    def write(self) -> None:
+        """Write the names that were noted."""
+        names, self._unwritten = self._unwritten, {}
+        if names:
+            seconds = max(names.values()) + 2 * _EVERY
+            with suppress(Exception):
+                self._client.execute_command("EVAL", _WRITE_NAMES, 1, self._key, seconds, *map(json.dumps, names))
+
+    def read(self) -> list[str]:
+        """All names, also those of records that have expired lately."""
+        return [json.loads(name) for name in self._client.zrange(self._key, 0, -1)]
+
+
+_EVERY = 60
+_WRITE_NAMES = """
+local now = tonumber(redis.call('TIME')[1])
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now)
+for index = 2, #ARGV do redis.call('ZADD', KEYS[1], 'GT', now + ARGV[1], ARGV[index]) end
+if redis.call('TTL', KEYS[1]) < tonumber(ARGV[1]) then redis.call('EXPIRE', KEYS[1], ARGV[1]) end
+"""
 
 
 def _escaped(name: str) -> str:
-    """`name` within braces: what stands there decides the hash slot, unless it is nothing."""
+    """`name` within braces: what stands there decides the hash slot, unless it is empty."""
     return name.replace("%", "%25").replace("{", "%7B").replace("}", "%7D") or "%"
-
-
-def _encoded(text: str) -> bytes:
-    return text.encode("utf-8", "surrogatepass")  # Not all that Python takes for text is Unicode.
-
-
-def _json(report: Report) -> bytes:
-    return _encoded(json.dumps(_plain(report), ensure_ascii=False))
-
-
-def _plain(value: Any) -> Any:
-    """A named tuple as what JSON has, without what is `None`."""
-    if not hasattr(value, "_asdict"):
-        return value
-    return {name: _plain(each) for name, each in value._asdict().items() if each is not None}
-
-
-def _view(answer: str | bytes) -> View:
-    fields: dict[str, Any] = json.loads(answer)
-    for name in ("numbers", "seconds"):
-        fields[name] = tuple(fields[name] or ())  # An empty table may have become {}.
-    fields["failure"] = tuple(fields["failure"]) if fields.get("failure") else None
-    leases: list[tuple[str, float]] = fields.get("leases") or []
-    fields["leases"] = tuple((lease, left) for lease, left in leases) if "leases" in fields else None
-    fields["history"] = tuple((ago, tuple(numbers or ())) for ago, numbers in fields.get("history") or ())
-    return View(**fields)
