@@ -99,6 +99,15 @@ async def test_it_wraps_any_async_transport(pair: tuple[Any, Any]) -> None:
     assert done == ["enter", "exit", "close"]
 
 
+async def test_without_a_transport_it_has_one_of_the_library(pair: tuple[Any, Any]) -> None:
+    library, ours = pair
+    transport = ours.AsyncCircuitBreakerTransport()
+    with Site() as site:
+        async with library.AsyncClient(transport=transport) as client:
+            assert (await client.get(f"{site.url}/ok")).status_code == 200
+    assert only(transport).metrics().total_successes == 1
+
+
 def test_an_error_that_is_not_httpx_own_says_nothing(pair: tuple[Any, Any]) -> None:
     """It is a mistake of the transport, or of the caller."""
     library, ours = pair
