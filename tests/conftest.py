@@ -34,18 +34,18 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(wrapper=True, optionalhook=True)
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> Generator[None, int, int]:
-    """How many processes run the tests: one more than there are cores, because much of it is waiting.
+    """How many processes run the tests, unless `-n` says so: one more than there are cores, since many tests wait.
 
-    None but this one if files are named, or if what they print is to be seen: then somebody looks for something.
+    With `--pdb`, `--trace`, `-s`, or files or tests on the command line, all run in this process.
     """
     cores = yield
     if config.option.capture == "no" or config.option.trace or not all(Path(each).is_dir() for each in config.args):
         return 0
-    return cores + 1
+    return cores if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ else cores + 1
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Do not import what `-m quick` leaves out: that takes longer than the tests."""
+    """Leave out what is not quick before it is imported, which takes longer than the quick tests."""
     left_out = config.option.markexpr == "quick" and collection_path.stem.removeprefix("test_") not in QUICK
     return True if left_out and collection_path.suffix == ".py" else None
 
@@ -57,7 +57,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Collections of garbage leave out what was imported; some tests need many of them, each took 0.2 s."""
+    """Spare the collections of garbage, of which some tests need many, what was imported: it made each take 0.2 s."""
     gc.collect()
     if hasattr(gc, "freeze"):  # PyPy has none
         gc.freeze()
