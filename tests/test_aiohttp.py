@@ -122,7 +122,7 @@ def unreachable() -> Iterator[str]:
 async def test_a_pool_that_is_full_here_says_nothing(
     guard: CircuitBreakerMiddleware, site: Site, timeout: ClientTimeout, limit: str
 ) -> None:
-    """Point 2: aiohttp has the same error for that and for a server that cannot be reached."""
+    """aiohttp raises the same error for this and for a server that cannot be reached."""
     connector = aiohttp.TCPConnector(**{limit: 1})
     async with (
         aiohttp.ClientSession(connector=connector, middlewares=[guard]) as session,
@@ -136,7 +136,7 @@ async def test_a_pool_that_is_full_here_says_nothing(
 async def test_a_timeout_in_the_pool_does_not_excuse_what_fails_while_it_is_handled(
     guard: CircuitBreakerMiddleware, site: Site
 ) -> None:
-    """Point 2: though Python chains the two errors."""
+    """Even though Python chains the two errors."""
     connector = aiohttp.TCPConnector(limit=1)
     async with Wire() as wire, aiohttp.ClientSession(connector=connector, middlewares=[guard]) as session:
         holder = await session.get(f"{site.url}/hang/0")
@@ -159,7 +159,7 @@ async def test_a_timeout_in_the_pool_does_not_excuse_what_fails_while_it_is_hand
 async def test_a_server_that_cannot_be_reached_in_time_is_a_failure(
     guard: CircuitBreakerMiddleware, session: aiohttp.ClientSession, unreachable: str, timeout: ClientTimeout
 ) -> None:
-    """Point 2: the total timeout reaches a middleware as a cancellation."""
+    """A middleware sees the total timeout as a cancellation."""
     with pytest.raises(asyncio.TimeoutError):
         await session.get(unreachable, timeout=timeout)
     assert ends(guard) == FAILURE
@@ -170,7 +170,7 @@ async def test_a_server_that_cannot_be_reached_in_time_is_a_failure(
 async def test_an_answer_that_does_not_come_in_time_is_a_failure(
     guard: CircuitBreakerMiddleware, session: aiohttp.ClientSession, site: Site, path: str, timeout: ClientTimeout
 ) -> None:
-    """Points 2 and 3: before the answer, and within it."""
+    """Before the response, and within its body."""
     with pytest.raises(asyncio.TimeoutError):
         async with session.get(site.url + path, timeout=timeout) as response:
             async for _ in response.content.iter_any():
@@ -182,7 +182,7 @@ async def test_an_answer_that_does_not_come_in_time_is_a_failure(
 async def test_where_the_timer_cannot_be_found_a_total_timeout_says_nothing(
     guard: CircuitBreakerMiddleware, site: Site
 ) -> None:
-    """Point 2: the way to it is not public. Without it, it looks like a cancellation."""
+    """The way to the timer is not public. Without it, the timeout looks like a cancellation."""
 
     async def without(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
         response = await handler(request)
@@ -215,7 +215,7 @@ async def test_a_timeout_of_the_callers_own_says_nothing(
 async def test_a_body_closed_early_while_another_error_is_handled_is_no_failure(
     guard: CircuitBreakerMiddleware, session: aiohttp.ClientSession, site: Site
 ) -> None:
-    """Point 3: as when the answer of a second service stands in for the first one's."""
+    """As when the response of a second service is used in place of the first one's."""
     try:
         raise asyncio.TimeoutError
     except asyncio.TimeoutError:
@@ -237,7 +237,6 @@ async def test_a_response_given_up_says_what_came_of_it(
     path: str,
     end: tuple[int, int, int],
 ) -> None:
-    """Point 3"""
     response = await session.get(site.url + path)
     if end == SUCCESS:
         await response.content.readany()
@@ -251,7 +250,7 @@ async def test_a_response_given_up_says_what_came_of_it(
 async def test_a_compressed_body_that_is_damaged_is_a_failure(
     guard: CircuitBreakerMiddleware, session: aiohttp.ClientSession, encoding: str, damage: str, hang_up: bool
 ) -> None:
-    """Point 3: though all of its bytes have come."""
+    """Even though all of its bytes have arrived."""
     packed = gzip.compress(BODY * 1000)
     body = {"the middle": packed[:15] + b"?" * 10 + packed[25:], "the beginning": b"?" * 50}[damage]
     head = f"HTTP/1.1 200 OK\r\nContent-Encoding: {encoding}\r\nContent-Length: {len(body)}\r\n\r\n"
@@ -265,7 +264,6 @@ async def test_a_compressed_body_that_is_damaged_is_a_failure(
 async def test_a_compressed_body_that_is_whole_is_a_success(
     guard: CircuitBreakerMiddleware, session: aiohttp.ClientSession
 ) -> None:
-    """Point 6"""
     body = gzip.compress(BODY)
     head = f"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: {len(body)}\r\n\r\n"
     async with Wire(head.encode() + body) as wire, session.get(wire.url) as response:
@@ -277,7 +275,7 @@ async def test_a_compressed_body_that_is_whole_is_a_success(
 async def test_chunks_that_are_none_are_a_failure(
     guard: CircuitBreakerMiddleware, session: aiohttp.ClientSession, chunks: bytes
 ) -> None:
-    """Point 2: with the headers, or after them."""
+    """Whether they arrive with the headers or after them."""
     async with Wire(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + chunks) as wire:
         with pytest.raises(aiohttp.ClientError):
             async with session.get(wire.url, timeout=ClientTimeout(sock_read=0.2)) as response:
@@ -300,7 +298,6 @@ async def test_a_body_that_ends_with_its_connection_is_a_success(
 async def test_an_answer_without_a_body_ends_with_its_headers(
     guard: CircuitBreakerMiddleware, session: aiohttp.ClientSession, method: str, status: str
 ) -> None:
-    """Point 3"""
     head = f"HTTP/1.1 {status}\r\nContent-Length: 11\r\n\r\n".encode()
     async with Wire(head) as wire, session.request(method, wire.url):
         assert ends(guard) == SUCCESS
@@ -309,7 +306,7 @@ async def test_an_answer_without_a_body_ends_with_its_headers(
 async def test_an_empty_chunked_body_that_comes_later_is_a_success(
     guard: CircuitBreakerMiddleware, session: aiohttp.ClientSession
 ) -> None:
-    """Point 3: nothing came of the body, but its end did."""
+    """Its body is empty, but its end has arrived."""
     head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
     async with Wire(head, b"0\r\n\r\n") as wire, session.get(wire.url) as response:
         assert ends(guard) == (0, 0, 0)
@@ -323,7 +320,7 @@ async def test_an_empty_chunked_body_that_comes_later_is_a_success(
 async def test_a_body_read_while_the_request_is_still_sent_is_one_call(
     guard: CircuitBreakerMiddleware, session: aiohttp.ClientSession
 ) -> None:
-    """Point 3: a server may answer before it has all of the request."""
+    """A server may respond before it has received the whole request."""
     sent = asyncio.Event()
 
     async def body() -> AsyncIterator[bytes]:
@@ -340,7 +337,7 @@ async def test_a_body_read_while_the_request_is_still_sent_is_one_call(
 async def test_a_session_closed_in_the_middle_of_a_body_says_nothing(
     guard: CircuitBreakerMiddleware, site: Site
 ) -> None:
-    """Point 3: it is closed by its consumer."""
+    """The body is closed by its consumer."""
     async with aiohttp.ClientSession(middlewares=[guard]) as session:
         response = await session.get(f"{site.url}/hang/0")
     response.close()
@@ -371,7 +368,7 @@ async def test_a_response_that_is_forgotten_does_not_keep_others_out_for_ever(
 async def test_a_connection_that_was_closed_while_idle_is_no_failure(
     guard: CircuitBreakerMiddleware, session: aiohttp.ClientSession
 ) -> None:
-    """Point 6: at the worst moment, as the next request is on its way."""
+    """At the worst moment: while the next request is being sent."""
     async with Wire(OK) as wire:
         for _ in range(3):
             async with session.get(wire.url) as response:
@@ -412,7 +409,6 @@ async def test_two_attempts_of_one_call_are_one_failure_and_the_callers_own_erro
 async def test_a_second_attempt_is_judged_by_its_own_end_whatever_its_task_does_meanwhile(
     guard: CircuitBreakerMiddleware, session: aiohttp.ClientSession, site: Site
 ) -> None:
-    """Point 3"""
     begun = b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n" + BODY
     async with Wire(begun, broken=1) as wire, session.get(wire.url):
         assert wire.connections == 2
@@ -425,7 +421,7 @@ async def test_a_second_attempt_is_judged_by_its_own_end_whatever_its_task_does_
 async def test_a_request_that_is_not_sent_again_is_a_failure(
     guard: CircuitBreakerMiddleware, session: aiohttp.ClientSession
 ) -> None:
-    """Point 2: what the caller sees counts, and a POST is for the caller to repeat."""
+    """What counts is what the caller sees, and a POST is left to the caller to repeat."""
     async with Wire(OK) as wire:
         async with session.get(wire.url) as response:
             await response.read()
@@ -568,7 +564,7 @@ async def retrying(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandle
 
 
 async def test_attempts_of_a_middleware_around_ours_are_counted_each() -> None:
-    """Point 2: aiohttp makes all three twice, and its second attempt is one call with the last of the first three."""
+    """aiohttp makes all three twice; its second attempt is one call with the last of the first three."""
     guard = CircuitBreakerMiddleware(failure_threshold=100)
 
     async def get() -> None:
@@ -592,7 +588,7 @@ async def test_attempts_of_a_middleware_around_ours_end_at_an_open_circuit(guard
 async def test_a_second_attempt_is_none_of_what_a_middleware_sent_to_another_host(
     guard: CircuitBreakerMiddleware,
 ) -> None:
-    """Point 1: where both fail, each has its own failure, and the first one is not asked again."""
+    """When both fail, each has a failure of its own, and the first host is not asked again."""
 
     async def fail_over(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
         with suppress(aiohttp.ServerDisconnectedError):
@@ -645,12 +641,11 @@ def chained(error: Exception, cause: Exception) -> Exception:
     ids=repr,
 )
 def test_what_an_error_says(end: Exception, failed: bool | None) -> None:
-    """Point 2"""
     assert judge(end) is failed
 
 
 async def test_raising_for_a_status_is_no_matter_of_ours(guard: CircuitBreakerMiddleware, site: Site) -> None:
-    """Point 6: the answer has been judged before."""
+    """The response has been judged before."""
     async with aiohttp.ClientSession(middlewares=[guard], raise_for_status=True) as session:
         for path in ("/status/404", "/status/400", "/status/503"):
             with pytest.raises(aiohttp.ClientResponseError):
@@ -661,7 +656,7 @@ async def test_raising_for_a_status_is_no_matter_of_ours(guard: CircuitBreakerMi
 async def test_a_body_to_send_that_raises_says_nothing(
     guard: CircuitBreakerMiddleware, session: aiohttp.ClientSession
 ) -> None:
-    """Point 2: "the caller's own mistakes"."""
+    """It is a mistake of the caller."""
 
     async def body() -> AsyncIterator[bytes]:
         yield b"some"
@@ -676,7 +671,6 @@ async def test_a_body_to_send_that_raises_says_nothing(
 async def test_too_many_redirects_are_answers(
     guard: CircuitBreakerMiddleware, session: aiohttp.ClientSession, site: Site
 ) -> None:
-    """Point 6"""
     url = f"{site.url}/status/302?Location=/redirect"
     with pytest.raises(aiohttp.TooManyRedirects):
         await session.get(url, max_redirects=2)
@@ -686,7 +680,6 @@ async def test_too_many_redirects_are_answers(
 async def test_each_hop_of_a_redirect_is_a_call_to_its_host(
     guard: CircuitBreakerMiddleware, session: aiohttp.ClientSession, site: Site
 ) -> None:
-    """Points 1 and 6"""
     elsewhere = f"http://localhost:{site.port}"
     async with session.get(f"{site.url}/status/302?Location={elsewhere}/status/503") as response:
         assert response.status == 503
@@ -698,7 +691,6 @@ async def test_each_hop_of_a_redirect_is_a_call_to_its_host(
 
 
 async def test_a_base_url_is_part_of_the_key(guard: CircuitBreakerMiddleware, site: Site) -> None:
-    """Point 1"""
     async with aiohttp.ClientSession(site.url, middlewares=[guard]) as session, session.get("/ok") as response:
         assert await response.read() == BODY
     assert list(guard.breakers) == [site.url]
@@ -707,7 +699,6 @@ async def test_a_base_url_is_part_of_the_key(guard: CircuitBreakerMiddleware, si
 async def test_behind_a_proxy_the_key_is_the_hosts(
     guard: CircuitBreakerMiddleware, session: aiohttp.ClientSession, site: Site
 ) -> None:
-    """Points 1 and 6"""
     async with session.get("http://shop.example/ok", proxy=site.url) as response:
         assert await response.read() == BODY
     assert (list(guard.breakers), ends(guard)) == (["http://shop.example"], SUCCESS)
@@ -717,7 +708,7 @@ async def test_behind_a_proxy_the_key_is_the_hosts(
 async def test_what_a_proxy_answers_in_place_of_a_tunnel(
     guard: CircuitBreakerMiddleware, session: aiohttp.ClientSession, status: int, end: tuple[int, int, int]
 ) -> None:
-    """Point 2: that it wants to know who we are says nothing, that it fails does."""
+    """A proxy that asks for credentials says nothing about the server; one that fails is a failure."""
     async with Wire(f"HTTP/1.1 {status} No\r\nContent-Length: 0\r\n\r\n".encode(), hang_up=True) as wire:
         with pytest.raises(aiohttp.ClientHttpProxyError):
             await session.get("https://shop.example/ok", proxy=wire.url)
@@ -727,7 +718,6 @@ async def test_what_a_proxy_answers_in_place_of_a_tunnel(
 async def test_a_proxy_that_is_not_there_is_a_failure(
     guard: CircuitBreakerMiddleware, session: aiohttp.ClientSession
 ) -> None:
-    """Point 2"""
     with pytest.raises(aiohttp.ClientProxyConnectionError):
         await session.get("http://shop.example/ok", proxy=nobody())
     assert ends(guard) == FAILURE
@@ -756,7 +746,7 @@ async def sockets() -> AsyncIterator[str]:
 async def test_the_verdict_of_a_websocket_is_that_of_its_handshake(
     guard: CircuitBreakerMiddleware, session: aiohttp.ClientSession, sockets: str
 ) -> None:
-    """Point 3: what follows is no body."""
+    """What follows the handshake is not a body."""
     async with session.ws_connect(f"{sockets}echo") as socket:
         assert ends(guard) == SUCCESS
         await socket.send_str("well?")
@@ -767,7 +757,6 @@ async def test_the_verdict_of_a_websocket_is_that_of_its_handshake(
 async def test_a_handshake_that_fails_is_a_failure(
     guard: CircuitBreakerMiddleware, session: aiohttp.ClientSession, sockets: str
 ) -> None:
-    """Points 2 and 4"""
     with pytest.raises(aiohttp.WSServerHandshakeError):
         await session.ws_connect(f"{sockets}down")
     with pytest.raises(CircuitOpenClientError) as refused:
@@ -781,7 +770,7 @@ async def test_a_handshake_that_fails_is_a_failure(
 async def test_middlewares_of_one_request_stand_in_for_the_sessions(
     guard: CircuitBreakerMiddleware, session: aiohttp.ClientSession, site: Site
 ) -> None:
-    """Point 6: so aiohttp has it; ours must be named there too."""
+    """aiohttp works this way; the guard must be in the request's list too."""
     async with session.get(f"{site.url}/status/500", middlewares=()):
         assert not guard.breakers
     async with session.get(f"{site.url}/status/500", middlewares=[guard]):
@@ -789,7 +778,7 @@ async def test_middlewares_of_one_request_stand_in_for_the_sessions(
 
 
 async def test_the_refusal_of_one_guard_is_no_failure_for_another(site: Site, clock: ManualClock) -> None:
-    """Point 1: a circuit for each path, within one for each host."""
+    """A circuit for each path, inside one for each host."""
     paths = CircuitBreakerMiddleware(name="paths", key=lambda request: request.url.path, failure_threshold=1)
     hosts = CircuitBreakerMiddleware(name="hosts")
     async with aiohttp.ClientSession(middlewares=[hosts, paths]) as session:
@@ -803,7 +792,6 @@ async def test_the_refusal_of_one_guard_is_no_failure_for_another(site: Site, cl
 async def test_a_response_that_an_inner_middleware_has_read_is_a_success(
     guard: CircuitBreakerMiddleware, site: Site
 ) -> None:
-    """Point 6"""
 
     async def reading(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
         response = await handler(request)
@@ -819,7 +807,6 @@ async def test_a_response_that_an_inner_middleware_has_read_is_a_success(
 async def test_a_response_that_an_inner_middleware_has_closed_is_over(
     guard: CircuitBreakerMiddleware, site: Site, path: str, end: tuple[int, int, int]
 ) -> None:
-    """Point 6"""
 
     async def closing(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
         response = await handler(request)
@@ -839,7 +826,7 @@ async def test_a_response_that_an_inner_middleware_has_closed_is_over(
 async def test_a_refusal_holds_what_was_refused_and_no_more(
     guard: CircuitBreakerMiddleware, session: aiohttp.ClientSession, site: Site
 ) -> None:
-    """Point 5, O2: no session, no body; and it can be sent to another process."""
+    """O2: no session and no body; and it can be pickled."""
     async with session.get(f"{site.url}/status/500"):
         pass
     with pytest.raises(CircuitOpenClientError) as refused:

@@ -85,7 +85,7 @@ def test_a_failed_answer_says_what_it_was() -> None:
 
 
 def test_ten_thousand_hosts_keep_as_many_breakers_as_allowed(guard: ClientGuard, sandbox: Registry) -> None:
-    """Point 1: "keeps a breaker for every host for ever"."""
+    """E7"""
     for number in range(10_000):
         guard.admit(f"host{number}").ended()
     assert (len(guard.breakers), len(sandbox)) == (1024, 1024)
@@ -112,7 +112,7 @@ def test_a_judge_that_raises_is_logged(caplog: pytest.LogCaptureFixture) -> None
 
 
 def test_a_refusal_can_be_made_an_error_of_another_kind(guard: ClientGuard) -> None:
-    """Point 5: with all that the refusal tells."""
+    """With everything that the refusal says."""
 
     class Refused(CircuitOpenError, OSError):
         pass
@@ -126,7 +126,7 @@ def test_a_refusal_can_be_made_an_error_of_another_kind(guard: ClientGuard) -> N
 
 
 def test_a_registry_that_ignores_errors_does_not_hide_failed_answers() -> None:
-    """Point 2: the judge alone judges."""
+    """The judge alone decides."""
     guard = ClientGuard(
         "ftp", key=str.lower, judge=judge, options={"registry": Registry(ignore=(CircuitBreakerError, OSError))}
     )
@@ -142,7 +142,7 @@ def test_a_registry_that_ignores_errors_does_not_hide_failed_answers() -> None:
 def test_an_answer_without_a_body_has_ended(
     guard: ClientGuard, method: str, status: int, headers: Mapping[str, str]
 ) -> None:
-    """Point 3, RFC 9110, 6.4.1"""
+    """RFC 9110, 6.4.1"""
     guard.admit("host").responded(status, status, headers, method)
     assert totals(guard) == (1, 0, 0)
 
@@ -151,7 +151,6 @@ def test_an_answer_without_a_body_has_ended(
 def test_a_failed_answer_without_a_body_is_a_failure(
     guard: ClientGuard, method: str, headers: Mapping[str, str]
 ) -> None:
-    """Point 2"""
     guard.admit("host").responded(503, 503, headers, method)
     assert totals(guard) == (0, 1, 0)
 

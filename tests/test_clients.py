@@ -86,7 +86,7 @@ def metrics(client: Client) -> Metrics:
 
 
 def test_each_host_has_a_circuit_of_its_own(make: Make, site: Site) -> None:
-    """Point 1: by scheme, host and port."""
+    """By scheme, host and port."""
     client, elsewhere = make(), f"http://localhost:{site.port}"
     assert get(client, f"{site.url}/status/503") == "503"
     assert get(client, f"{elsewhere}/ok") == "200"
@@ -102,7 +102,6 @@ def test_each_host_has_a_circuit_of_its_own(make: Make, site: Site) -> None:
 
 
 def test_a_key_of_the_users_chooses_the_circuit(make: Make, site: Site) -> None:
-    """Point 1"""
     client = make(key=lambda request: url_of(request).rpartition("/")[2], name="shop", registry=Registry())
     assert get(client, f"{site.url}/ok") == "200"
     assert get(client, f"{site.url}/status/500") == "500"
@@ -118,7 +117,7 @@ def test_what_the_key_raises_is_the_callers_and_nothing_is_sent(make: Make, site
 
 
 def test_circuits_of_many_hosts_are_bounded(make: Make, site: Site) -> None:
-    """Point 1, "keeps a breaker for every host for ever"."""
+    """E7"""
     client = make(key=url_of, maxsize=3)
     for number in range(10):
         client.get(f"{site.url}/ok?{number}")
@@ -130,7 +129,7 @@ def test_circuits_of_many_hosts_are_bounded(make: Make, site: Site) -> None:
 
 @pytest.mark.parametrize("status", [500, 502, 503, 504, 429])
 def test_what_a_failing_or_overloaded_server_answers_is_a_failure(make: Make, site: Site, status: int) -> None:
-    """Point 2: and the caller gets the answer."""
+    """And the caller gets the response."""
     client = make()
     assert client.get(f"{site.url}/status/{status}") == (status, BODY)
     assert metrics(client).state is CircuitState.OPEN
@@ -139,7 +138,6 @@ def test_what_a_failing_or_overloaded_server_answers_is_a_failure(make: Make, si
 
 @pytest.mark.parametrize("status", [200, 204, 301, 304, 400, 401, 403, 404, 422, 501])
 def test_other_answers_are_answers(make: Make, site: Site, status: int) -> None:
-    """Point 2"""
     client = make()
     assert get(client, f"{site.url}/status/{status}") == str(status)
     assert metrics(client).total_successes == 1
@@ -147,7 +145,7 @@ def test_other_answers_are_answers(make: Make, site: Site, status: int) -> None:
 
 @pytest.mark.parametrize("path", ["/reset", "/garbage", "/hang", "/hang/0", "/hang/10"])
 def test_a_broken_or_silent_connection_is_a_failure(make: Make, site: Site, path: str) -> None:
-    """Points 2 and 3: before the answer and within it."""
+    """Before the response and within it."""
     client = make()
     with pytest.raises(client.kind):
         client.get(f"{site.url}{path}", timeout=0.1)
@@ -155,7 +153,6 @@ def test_a_broken_or_silent_connection_is_a_failure(make: Make, site: Site, path
 
 
 def test_a_server_that_is_not_there_is_a_failure(make: Make) -> None:
-    """Point 2"""
     client, url = make(), nobody()
     with pytest.raises(client.kind) as caught:
         client.get(url)
@@ -164,7 +161,6 @@ def test_a_server_that_is_not_there_is_a_failure(make: Make) -> None:
 
 
 def test_a_server_that_takes_no_connection_is_a_failure(make: Make) -> None:
-    """Point 2"""
     client = make()
     with deaf() as url, pytest.raises(client.kind):
         client.get(url, timeout=0.1)
@@ -173,19 +169,17 @@ def test_a_server_that_takes_no_connection_is_a_failure(make: Make) -> None:
 
 @pytest.mark.parametrize("url", ["nowhere://there/ok", "http://", "/ok"])
 def test_the_callers_own_mistakes_say_nothing(make: Make, url: str) -> None:
-    """Point 2"""
     client = make()
     assert get(client, url) == "error"
     assert all(breaker.metrics().total_failures == 0 for breaker in client.breakers.values())
 
 
 def test_the_refusal_of_another_circuit_says_nothing(kind: type[Client]) -> None:
-    """Point 2: of a guard inside this one."""
+    """The refusal of a guard inside this one."""
     assert kind.judge(kind.refusal("inside", CircuitState.OPEN, 30.0)) is None
 
 
 def test_a_judge_of_the_users_decides(make: Make, site: Site) -> None:
-    """Point 2: "changeable by one predicate"."""
     verdicts: dict[str, bool | None] = {"404": True, "500": False, "403": None}
 
     def judge(end: Any) -> bool | None:
@@ -214,7 +208,7 @@ def test_a_judge_that_raises_is_logged_and_the_usual_one_asked(
 
 @pytest.mark.parametrize("framing", ANSWERS)
 def test_an_answer_cut_at_any_byte_is_what_the_caller_sees(make: Make, site: Site, framing: str) -> None:
-    """Point 3: an error is a failure, and all of the body is a success."""
+    """An error is a failure, and a complete body is a success."""
     client, whole = make(failure_threshold=1000), len(ANSWERS[framing])
     head, failures = ANSWERS[framing].index(b"\r\n\r\n"), 0
     for size in range(whole + 1):
@@ -229,7 +223,6 @@ def test_an_answer_cut_at_any_byte_is_what_the_caller_sees(make: Make, site: Sit
 
 
 def test_nothing_is_said_before_the_body_ends(make: Make, site: Site) -> None:
-    """Point 3"""
     client = make()
     answer = client.begin(f"{site.url}/stream")
     assert answer.read_some()
@@ -239,7 +232,7 @@ def test_nothing_is_said_before_the_body_ends(make: Make, site: Site) -> None:
 
 
 def test_a_body_closed_early_is_no_failure(make: Make, site: Site) -> None:
-    """Point 3: what came was well."""
+    """What arrived was fine."""
     client = make()
     answer = client.begin(f"{site.url}/stream")
     assert answer.read_some()
@@ -248,7 +241,7 @@ def test_a_body_closed_early_is_no_failure(make: Make, site: Site) -> None:
 
 
 def test_a_response_that_is_never_read_gives_its_permit_back(make: Make, site: Site) -> None:
-    """Point 3, H3"""
+    """H3"""
     client = make()
     client.begin(f"{site.url}/hang/0").close()
     assert (metrics(client).total_ignored, metrics(client).total_calls) == (1, 1)
@@ -261,14 +254,14 @@ def test_a_response_that_is_never_read_gives_its_permit_back(make: Make, site: S
 def test_an_answer_without_a_body_is_whole_though_nobody_reads_it(
     make: Make, site: Site, method: str, path: str
 ) -> None:
-    """Point 3: by its method, its status, or its length of 0."""
+    """Known from the method, the status, or a length of 0."""
     client = make()
     client.begin(f"{site.url}{path}", method=method).close()
     assert metrics(client).total_successes == 1
 
 
 def test_a_response_that_is_dropped_gives_its_permit_back(make: Make, site: Site, clock: ManualClock) -> None:
-    """Point 3, H3: a trial that nobody reads does not keep the circuit half-open."""
+    """H3: a trial whose response is never read does not keep the circuit half-open."""
     client = make(half_open_max_attempts=1)
     get(client, f"{site.url}/status/500")
     clock.advance(30)
@@ -279,7 +272,7 @@ def test_a_response_that_is_dropped_gives_its_permit_back(make: Make, site: Site
 
 
 def test_a_failed_answer_counts_before_its_body(make: Make, site: Site) -> None:
-    """Point 3: it is known at once, so nobody waits for it."""
+    """The failure is known at once, so it is counted at once."""
     client = make()
     answer = client.begin(f"{site.url}/status/500")
     assert metrics(client).state is CircuitState.OPEN
@@ -291,7 +284,7 @@ def test_a_failed_answer_counts_before_its_body(make: Make, site: Site) -> None:
 def test_the_time_of_a_request_ends_where_it_is_told_to(
     kind: type[Client], site: Site, clock: ManualClock, timed_until: str, state: CircuitState
 ) -> None:
-    """Point 3: for slow calls."""
+    """For slow calls."""
     slow = SlowCallRate(1.0, slower_than=5, calls=1)
     client = kind(trip=slow, clock=clock, timed_until=timed_until)
     answer = client.begin(f"{site.url}/stream")
@@ -323,7 +316,7 @@ def test_the_time_of_a_request_ends_where_it_is_told_to(
 def test_the_server_says_when_to_come_again(
     make: Make, site: Site, status: int, header: str, seconds: float | None
 ) -> None:
-    """Point 4: on 429 and 503, at most 600 s; what is malformed is not heeded."""
+    """O4: with 429 and 503, at most 600 s; a malformed value is ignored."""
     client = make(failure_threshold=1)
     client.get(f"{site.url}/status/{status}?Retry-After={quote(header)}")
     if seconds is None:
@@ -335,7 +328,7 @@ def test_the_server_says_when_to_come_again(
 
 
 def test_the_limit_and_the_usual_time_are_the_users(make: Make, site: Site) -> None:
-    """Point 4"""
+    """O4"""
     client = make(reset_timeout=RetryAfter(5, maximum=60), key=url_of)
     for path in ("/status/503?Retry-After=100", "/status/503"):
         get(client, site.url + path)
@@ -345,7 +338,6 @@ def test_the_limit_and_the_usual_time_are_the_users(make: Make, site: Site) -> N
 
 
 def test_the_defaults_of_a_registry_hold(kind: type[Client], site: Site, clock: ManualClock) -> None:
-    """Point 1: "the options of a breaker or a registry"."""
     client = kind(registry=Registry(failure_threshold=2, reset_timeout=9, clock=clock))
     ends = [get(client, f"{site.url}/status/500") for _ in range(3)]
     assert ends == ["500", "500", client.refusal.__name__]
@@ -359,7 +351,6 @@ def test_the_defaults_of_a_registry_hold(kind: type[Client], site: Site, clock: 
 
 
 def test_a_refused_request_is_an_error_of_both_kinds_and_is_not_sent(make: Make, site: Site) -> None:
-    """Point 5"""
     client = make()
     get(client, f"{site.url}/status/500")
     before = len(site.requests)
@@ -389,7 +380,6 @@ def test_a_circuit_recovers_by_a_trial(make: Make, site: Site, clock: ManualCloc
 
 
 def test_redirects_and_cookies_work(make: Make, site: Site) -> None:
-    """Point 6"""
     client = make()
     assert client.get_plainly(f"{site.url}/redirect") == (200, BODY)
     assert client.get_plainly(f"{site.url}/cookies") == (200, b"seen=yes")
@@ -397,14 +387,13 @@ def test_redirects_and_cookies_work(make: Make, site: Site) -> None:
 
 
 def test_bodies_are_sent(make: Make, site: Site) -> None:
-    """Point 6"""
     answer = make().begin(f"{site.url}/echo", method="POST", body=b"x" * 100_000)
     assert answer.read() == b"x" * 100_000
     answer.close()
 
 
 def test_connections_are_used_again(make: Make, site: Site) -> None:
-    """Point 6: our reading of the body does not keep them from going back to the pool."""
+    """That the guard reads the body does not keep connections from going back to the pool."""
     client, before = make(), site.connections
     for _ in range(5):
         assert get(client, f"{site.url}/ok") == "200"
@@ -413,7 +402,6 @@ def test_connections_are_used_again(make: Make, site: Site) -> None:
 
 
 def test_a_server_that_closes_idle_connections_is_well(make: Make) -> None:
-    """Point 6"""
     client = make()
     with Site() as site:
         for _ in range(5):
@@ -427,7 +415,7 @@ def test_a_server_that_closes_idle_connections_is_well(make: Make) -> None:
 def test_a_cancelled_request_says_nothing_and_gives_its_trial_back(
     make: Make, site: Site, clock: ManualClock, path: str
 ) -> None:
-    """Point 6, E3: before the answer and within it."""
+    """E3: before the response and within it."""
     client: Any = make(half_open_max_attempts=1)
     get(client, f"{site.url}/status/500")
     clock.advance(30)
@@ -440,7 +428,7 @@ def test_a_cancelled_request_says_nothing_and_gives_its_trial_back(
 
 @pytest.mark.parametrize("kind", [kind for kind in CLIENTS if CLIENTS[kind].is_async], indirect=True)
 def test_a_request_that_is_cancelled_while_it_connects_says_nothing(make: Make) -> None:
-    """Point 6, E3"""
+    """E3"""
     client: Any = make()
     with deaf() as url:
         client.cancel_when(url, lambda: client.breakers)

@@ -1043,7 +1043,6 @@ def test_no_async_library_is_imported_to_do_so() -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
-@pytest.mark.filterwarnings("ignore:This process.*is multi-threaded:DeprecationWarning")
 def test_a_forked_child_never_inherits_a_held_lock(sandbox: Registry) -> None:
     """E9: the parent forks while other threads are in the policy (the breaker's lock), a listener, and a key's hash."""
     entered = threading.Barrier(4)

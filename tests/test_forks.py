@@ -29,7 +29,6 @@ from .support import Boom, attempt, exit_of_child, fail, in_threads, make_due, r
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
 
 
-@pytest.mark.filterwarnings("ignore:This process.*is multi-threaded:DeprecationWarning")
 def test_a_child_recovers_though_its_parents_other_thread_had_the_only_trial(clock: ManualClock) -> None:
     """E9, H4: the thread that would settle it does not exist in the child."""
     breaker = make_due(clock)
@@ -48,7 +47,6 @@ def test_a_child_recovers_though_its_parents_other_thread_had_the_only_trial(clo
     assert breaker.state is CircuitState.CLOSED
 
 
-@pytest.mark.filterwarnings("ignore:This process.*is multi-threaded:DeprecationWarning")
 @pytest.mark.parametrize("where", ["registry", "keys"])
 def test_a_child_makes_breakers_though_its_parents_other_thread_was_making_one(where: str) -> None:
     """E9: that thread is in the user's policy, and holds the lock of what it makes a breaker for."""
@@ -74,7 +72,6 @@ def test_a_child_makes_breakers_though_its_parents_other_thread_was_making_one(w
     assert child == 0
 
 
-@pytest.mark.filterwarnings("ignore:This process.*is multi-threaded:DeprecationWarning")
 @pytest.mark.skipif(sys.implementation.name != "cpython", reason="the handler of a signal is what stops the thread")
 @pytest.mark.parametrize("opened", [False, True], ids=["closed", "open"])
 def test_a_child_counts_exactly_whatever_its_parents_other_thread_was_changing(opened: bool) -> None:
@@ -100,7 +97,6 @@ def test_a_child_counts_exactly_whatever_its_parents_other_thread_was_changing(o
         assert exits.pop() == 0, where
 
 
-@pytest.mark.filterwarnings("ignore:This process.*is multi-threaded:DeprecationWarning")
 def test_a_child_logs_what_is_raised_in_its_threads_though_one_of_its_parents_was_logging() -> None:
     """E9, E4: a new thread may have the identity of one that is not here."""
     inside, leave = threading.Event(), threading.Event()

@@ -469,14 +469,13 @@ SUCCESS, FAILURE, NEUTRAL = (1, 0, 0), (0, 1, 0), (0, 0, 1)
 
 
 def test_each_target_has_a_circuit(make: Make) -> None:
-    """Point 1"""
     client = make()
     assert client.get("well") == [b"well"]
     assert {key: breaker.name for key, breaker in client.breakers.items()} == {client.target: f"grpc[{client.target}]"}
 
 
 def test_a_key_of_the_users_chooses_the_circuit(make: Make) -> None:
-    """Point 1: one for each method; what the key is asked about is the same, sync and async."""
+    """One for each method; the key function gets the same arguments, sync and async."""
     seen: list[CallDetails] = []
 
     def key(details: CallDetails) -> str:
@@ -505,7 +504,7 @@ def test_what_the_key_raises_is_the_callers_and_nothing_is_sent(make: Make, serv
 
 @pytest.mark.parametrize("code", FAILURES)
 def test_what_a_failing_or_overloaded_server_answers_is_a_failure(make: Make, code: str) -> None:
-    """Point 2: and the caller gets its error."""
+    """And the caller gets the error."""
     client = make()
     assert end(client, code) == code
     assert settled(client) == FAILURE
@@ -514,28 +513,25 @@ def test_what_a_failing_or_overloaded_server_answers_is_a_failure(make: Make, co
 
 
 def test_other_codes_are_answers(make: Make) -> None:
-    """Point 2"""
     client = make()
     assert [end(client, code) for code in ANSWERS] == ANSWERS
     until(lambda: metrics(client).total_successes == len(ANSWERS), "all count")
 
 
 def test_a_cancellation_on_the_other_side_says_nothing(make: Make) -> None:
-    """Point 2: a server passes on that it was cancelled itself."""
+    """A server forwards that it was cancelled itself."""
     client = make()
     assert end(client, "CANCELLED") == "CANCELLED"
     assert settled(client) == NEUTRAL
 
 
 def test_a_server_that_is_not_there_is_a_failure(make: Make) -> None:
-    """Point 2"""
     client = make(nobody().removeprefix("http://"))
     assert end(client, "well") == "UNAVAILABLE"
     assert settled(client) == FAILURE
 
 
 def test_a_server_that_speaks_another_protocol_is_a_failure(make: Make) -> None:
-    """Point 2"""
     with Site() as site:
         client = make(f"{HOST}:{site.port}")
         assert end(client, "well", timeout=10) in FAILURES
@@ -544,7 +540,7 @@ def test_a_server_that_speaks_another_protocol_is_a_failure(make: Make) -> None:
 
 
 def test_a_deadline_is_a_failure(make: Make) -> None:
-    """Point 2: whoever has set it."""
+    """Whoever has set it."""
     with socket.create_server((HOST, 0)) as silent:
         client = make(f"{HOST}:{silent.getsockname()[1]}")
         assert end(client, "well", timeout=0.1) == "DEADLINE_EXCEEDED"
@@ -554,7 +550,7 @@ def test_a_deadline_is_a_failure(make: Make) -> None:
 
 @only_for(STREAMS)
 def test_a_deadline_within_a_stream_is_a_failure(make: Make, service: Service, kind: type[Client]) -> None:
-    """Points 2 and 3: the server stalls."""
+    """The server stalls."""
     proxy = Proxy(service.async_port if kind.is_async else service.port)
     client = make(f"{HOST}:{proxy.port}")
     call = client.begin("1 stay", timeout=0.5)
@@ -569,7 +565,6 @@ def test_a_deadline_within_a_stream_is_a_failure(make: Make, service: Service, k
 
 
 def test_a_call_that_waits_for_a_connection_counts_once(make: Make) -> None:
-    """Point 6"""
     client = make(nobody().removeprefix("http://"))
     assert end(client, "well", timeout=0.1, wait_for_ready=True) == "DEADLINE_EXCEEDED"
     assert settled(client) == FAILURE
@@ -577,7 +572,7 @@ def test_a_call_that_waits_for_a_connection_counts_once(make: Make) -> None:
 
 @only_for(SYNC)
 def test_a_request_that_cannot_be_serialized_says_nothing(make: Make) -> None:
-    """Point 2: the caller's own mistake, of which grpc says INTERNAL. grpc.aio sends an empty request."""
+    """It is a mistake of the caller, which grpc reports as INTERNAL. grpc.aio sends an empty request."""
     client = make()
     with pytest.raises(grpc.RpcError, match="Exception serializing request!"):
         client.begin("well", codec=lambda request: 1 // 0).rest()
@@ -586,7 +581,7 @@ def test_a_request_that_cannot_be_serialized_says_nothing(make: Make) -> None:
 
 @only_for(REQUEST_STREAMS)
 def test_requests_that_raise_say_nothing(make: Make) -> None:
-    """Point 2: the caller's own mistake, of which grpc says UNKNOWN, and grpc.aio CANCELLED."""
+    """It is a mistake of the caller, which grpc reports as UNKNOWN, and grpc.aio as CANCELLED."""
     client = make()
     with suppress(grpc.RpcError):
         client.break_requests()
@@ -594,7 +589,7 @@ def test_requests_that_raise_say_nothing(make: Make) -> None:
 
 
 def test_a_closed_channel_says_nothing(make: Make) -> None:
-    """Point 2: the caller's own mistake."""
+    """It is a mistake of the caller."""
     client = make()
     client.close()
     assert end(client, "well") in ("ValueError", "UsageError")
@@ -602,7 +597,7 @@ def test_a_closed_channel_says_nothing(make: Make) -> None:
 
 
 def test_a_judge_of_the_users_decides(make: Make) -> None:
-    """Point 2: "changeable by one predicate"; it sees the same, sync and async."""
+    """The judge sees the same, sync and async."""
     verdicts: dict[str, bool | None] = {"NOT_FOUND": True, "UNKNOWN": False, "ABORTED": None}
 
     def judge(end: FailedRpcError) -> bool | None:
@@ -628,7 +623,6 @@ def test_a_judge_that_raises_is_logged_and_the_usual_one_asked(make: Make, caplo
 
 
 def test_a_call_that_ends_well_is_a_success(make: Make) -> None:
-    """Point 3"""
     client = make()
     assert client.get("1 2 3") == ([b"1", b"2", b"3"] if client.responses_stream else [b"3"])
     assert settled(client) == SUCCESS
@@ -636,14 +630,13 @@ def test_a_call_that_ends_well_is_a_success(make: Make) -> None:
 
 @only_for(SYNC)
 def test_a_call_that_has_begun_is_settled_when_it_ends(make: Make) -> None:
-    """Point 3: futures too."""
+    """Futures too."""
     client = make()
     assert client.begin("1 2").rest()[-1] == b"2"
     assert settled(client) == SUCCESS
 
 
 def test_a_call_that_the_caller_cancels_says_nothing(make: Make, service: Service) -> None:
-    """Points 2 and 3"""
     client, before = make(), len(service.scripts)
     call = client.begin("stay")
     until(lambda: len(service.scripts) > before, "the server has it")
@@ -654,7 +647,7 @@ def test_a_call_that_the_caller_cancels_says_nothing(make: Make, service: Servic
 
 @only_for(STREAMS)
 def test_a_stream_that_is_cancelled_after_some_of_it_came_is_a_success(make: Make) -> None:
-    """Point 3: what came was well."""
+    """What arrived was fine."""
     client = make()
     call = client.begin("1 2 stay")
     assert call.first() == b"1"
@@ -665,7 +658,6 @@ def test_a_stream_that_is_cancelled_after_some_of_it_came_is_a_success(make: Mak
 
 @only_for(STREAMS)
 def test_a_stream_that_fails_after_some_of_it_came_is_a_failure(make: Make) -> None:
-    """Point 3"""
     client = make()
     call = client.begin("1 INTERNAL")
     assert call.first() == b"1"
@@ -675,7 +667,7 @@ def test_a_stream_that_fails_after_some_of_it_came_is_a_failure(make: Make) -> N
 
 
 def test_a_connection_that_is_cut_is_a_failure(make: Make, service: Service, kind: type[Client]) -> None:
-    """Point 3: within a stream, too."""
+    """Within a stream, too."""
     proxy, before = Proxy(service.async_port if kind.is_async else service.port), len(service.scripts)
     client = make(f"{HOST}:{proxy.port}")
     call = client.begin("1 2 stay")
@@ -694,7 +686,7 @@ def test_a_connection_that_is_cut_is_a_failure(make: Make, service: Service, kin
 @only_for(SYNC)
 @pytest.mark.parametrize("script", ["stay", "1 stay"])
 def test_a_call_that_is_dropped_is_cancelled_and_settled(make: Make, script: str) -> None:
-    """Point 3, H3: as without us, grpc cancels a call that nobody holds. grpc.aio goes on with it."""
+    """H3: as without a guard, grpc cancels a call that is garbage-collected. grpc.aio continues it."""
     client = make()
     call: Any = client.begin(script)
     streams = client.responses_stream and script != "stay"
@@ -722,7 +714,7 @@ def test_a_trial_that_is_cancelled_gives_its_attempt_back(make: Make, clock: Man
 @only_for(ASYNC)
 @pytest.mark.parametrize("script", ["stay", "1 stay"])
 def test_a_cancelled_task_says_nothing_unless_some_came(make: Make, service: Service, script: str) -> None:
-    """Point 6, E3"""
+    """E3"""
     client, before = make(), len(service.scripts)
     client.cancel_task_when(script, lambda: len(service.scripts) > before)
     assert settled(client) in ([NEUTRAL, SUCCESS] if client.responses_stream and script != "stay" else [NEUTRAL])
@@ -733,7 +725,7 @@ def test_a_cancelled_task_says_nothing_unless_some_came(make: Make, service: Ser
 def test_the_time_of_a_stream_ends_where_it_is_told_to(
     make: Make, clock: ManualClock, timed_until: str, state: CircuitState
 ) -> None:
-    """Point 3: for slow calls, at the first response or the last."""
+    """For slow calls: at the first response or at the last."""
     client = make(trip=SlowCallRate(1.0, slower_than=5, calls=1), timed_until=timed_until)
     call = client.begin("1 2 3")
     assert call.first() == b"1"
@@ -751,7 +743,7 @@ def test_the_time_of_a_stream_ends_where_it_is_told_to(
     [("7000", 7), ("1", 0.001), ("99999999", 600), ("0", 30), ("-1", 30), ("soon", 30), ("1.5", 30), ("nan", 30)],
 )
 def test_the_server_says_when_to_come_again(make: Make, pushback: str, seconds: float) -> None:
-    """Point 4, gRFC A6: at most 600 s; what is malformed, or forbids a retry, is not heeded."""
+    """O4, gRFC A6: at most 600 s; a value that is malformed, or forbids a retry, is ignored."""
     client = make()
     assert end(client, f"grpc-retry-pushback-ms={pushback} UNAVAILABLE") == "UNAVAILABLE"
     assert settled(client) == FAILURE
@@ -762,7 +754,7 @@ def test_the_server_says_when_to_come_again(make: Make, pushback: str, seconds: 
 
 @only_for(["sync unary-unary", "async stream-stream"])
 def test_the_limit_and_the_usual_time_are_the_users(make: Make) -> None:
-    """Point 4"""
+    """O4"""
     client = make(reset_timeout=RetryAfter(5, maximum=60), key=lambda details: dict([*details.metadata])["key"])
     for key, script, seconds in (("a", "grpc-retry-pushback-ms=100000 UNKNOWN", 60), ("b", "UNKNOWN", 5)):
         end(client, script, metadata=(("key", key),))
@@ -776,7 +768,6 @@ def test_the_limit_and_the_usual_time_are_the_users(make: Make) -> None:
 
 
 def test_a_refused_call_is_an_error_of_both_kinds_and_is_not_sent(make: Make, service: Service) -> None:
-    """Point 5"""
     client = make(failure_threshold=1)
     end(client, "INTERNAL")
     until(lambda: metrics(client).state is CircuitState.OPEN, "it opens")
@@ -800,7 +791,7 @@ def test_a_refused_call_is_an_error_of_both_kinds_and_is_not_sent(make: Make, se
 
 
 def test_a_refused_call_fails_where_grpc_lets_calls_fail(make: Make) -> None:
-    """Point 5: not before its result, or its first response, is asked for; its status is known."""
+    """Not before its result, or its first response, is read; its status is known."""
     client = make()
     end(client, "INTERNAL")
     until(lambda: metrics(client).state is CircuitState.OPEN, "it opens")
@@ -814,7 +805,7 @@ def test_a_refused_call_fails_where_grpc_lets_calls_fail(make: Make) -> None:
 
 @only_for(SYNC)
 def test_a_refusal_is_a_call_that_has_ended(make: Make) -> None:
-    """Point 5: interceptors around ours, and callbacks, treat it as any call."""
+    """Interceptors around the guard, and callbacks, treat it like any other call."""
     client = make()
     end(client, "INTERNAL")
     until(lambda: metrics(client).state is CircuitState.OPEN, "it opens")
@@ -885,7 +876,7 @@ def async_stamps(name: str) -> list[Any]:
 
 
 def test_interceptors_around_it_and_within_it_work(make: Make, kind: type[Client]) -> None:
-    """Point 6: in any order."""
+    """In any order."""
     others = (async_stamps("outer"), async_stamps("inner")) if kind.is_async else ([Stamp("outer")], [Stamp("inner")])
     client = make(others=others)
     (met,) = client.get("meet", metadata=(("own", "too"),), compression=grpc.Compression.Gzip)
@@ -900,7 +891,7 @@ def test_interceptors_around_it_and_within_it_work(make: Make, kind: type[Client
 
 
 def test_two_breakers_on_one_channel_count_a_refusal_once(make: Make, kind: type[Client]) -> None:
-    """Point 5: what the inner one refuses says nothing to the outer one."""
+    """A refusal by the inner one is neither a success nor a failure for the outer one."""
     inner: Any = (AsyncCircuitBreakerInterceptor if kind.is_async else CircuitBreakerInterceptor)(
         "inner", failure_threshold=1
     )
@@ -911,7 +902,7 @@ def test_two_breakers_on_one_channel_count_a_refusal_once(make: Make, kind: type
 
 
 def test_an_interceptor_within_that_raises_says_nothing(make: Make, kind: type[Client]) -> None:
-    """Point 2: nothing is known of the server."""
+    """Nothing is known about the server."""
     client = make(others=((), raising(kind, ValueError("its own"))))
     with pytest.raises(ValueError, match="its own"):
         client.get("well")
@@ -920,7 +911,7 @@ def test_an_interceptor_within_that_raises_says_nothing(make: Make, kind: type[C
 
 @only_for(ASYNC)
 def test_an_interceptor_within_may_raise_how_a_call_ended(make: Make, kind: type[Client]) -> None:
-    """Point 2: it has awaited the call itself."""
+    """The interceptor has awaited the call itself."""
     failed = grpc.aio.AioRpcError(grpc.StatusCode.INTERNAL, grpc.aio.Metadata(), grpc.aio.Metadata(), "as told")
     client = make(others=((), raising(kind, failed)))
     assert end(client, "well") == "INTERNAL"
@@ -951,7 +942,7 @@ def answering(kind: type[Client], intercept: Any) -> list[Any]:
 def test_an_interceptor_within_may_give_an_iterator_for_a_call(
     make: Make, kind: type[Client], script: str, verdict: object
 ) -> None:
-    """Point 6: as OpenTelemetry's does."""
+    """As OpenTelemetry's does."""
 
     def intercept(self: Any, continuation: Any, details: Any, request: Any) -> Iterator[Any]:
         yield from continuation(details, request)
@@ -963,7 +954,7 @@ def test_an_interceptor_within_may_give_an_iterator_for_a_call(
 
 @only_for(["sync unary-stream", "sync stream-stream"])
 def test_an_interceptor_within_may_give_a_list_for_a_stream(make: Make, kind: type[Client]) -> None:
-    """Point 6: from a cache, say."""
+    """From a cache, for example."""
     client = make(others=((), answering(kind, lambda *arguments: [b"1", b"2"])))
     assert client.get("well") == [b"1", b"2"]
     assert settled(client) == SUCCESS
@@ -971,7 +962,7 @@ def test_an_interceptor_within_may_give_a_list_for_a_stream(make: Make, kind: ty
 
 @only_for(["sync unary-unary", "sync stream-unary"])
 def test_an_interceptor_within_may_answer_itself(make: Make, kind: type[Client]) -> None:
-    """Point 6: from a cache, say. A future of its own says nothing, for nobody knows when it ends."""
+    """From a cache, for example. A future of its own is ignored, because its end cannot be known."""
 
     class Kept:
         def result(self) -> bytes:
@@ -986,7 +977,6 @@ def test_an_interceptor_within_may_answer_itself(make: Make, kind: type[Client])
 
 @only_for(["async unary-unary"])
 def test_an_async_interceptor_within_may_answer_itself(make: Make, kind: type[Client]) -> None:
-    """Point 6"""
 
     async def intercept(self: Any, continuation: Any, details: Any, request: Any) -> bytes:
         return bytes(await (await continuation(details, request)))
@@ -998,7 +988,7 @@ def test_an_async_interceptor_within_may_answer_itself(make: Make, kind: type[Cl
 
 @only_for(["async unary-stream", "async stream-stream"])
 def test_an_async_interceptor_around_may_read_the_stream(make: Make, kind: type[Client]) -> None:
-    """Point 6: by `read()`, too."""
+    """By `read()`, too."""
 
     async def intercept(self: Any, continuation: Any, details: Any, request: Any) -> Any:
         call = await continuation(details, request)
@@ -1017,7 +1007,6 @@ def test_an_async_interceptor_around_may_read_the_stream(make: Make, kind: type[
 
 @only_for(["async stream-unary", "async stream-stream"])
 def test_requests_may_be_written_one_by_one(make: Make) -> None:
-    """Point 6"""
     client = make()
 
     async def talk() -> list[bytes]:
@@ -1034,7 +1023,7 @@ def test_requests_may_be_written_one_by_one(make: Make) -> None:
 
 @only_for(["sync unary-unary"])
 def test_a_call_comes_with_its_response(make: Make) -> None:
-    """Point 6: `with_call`."""
+    """By `with_call`."""
     client = make()
     response, call = client.callable().with_call(b"a=b well")
     assert (response, call.code()) == (b"well", grpc.StatusCode.OK)
@@ -1044,7 +1033,6 @@ def test_a_call_comes_with_its_response(make: Make) -> None:
 
 @only_for(["sync unary-stream", "sync stream-stream"])
 def test_a_stream_is_the_call_that_it_was(make: Make) -> None:
-    """Point 6"""
     client = make()
     call = client.begin("a=b 1 2", timeout=10)._call
     assert isinstance(call, grpc.Call)
@@ -1074,7 +1062,7 @@ def test_a_call_is_kept_by_nobody(make: Make) -> None:
 
 
 def test_the_four_are_a_sequence() -> None:
-    """Point 1: to be passed as it is, or unpacked beside others."""
+    """It can be passed as it is, or unpacked among others."""
     guard = AsyncCircuitBreakerInterceptor("payments:50051")
     assert len(guard) == len([*guard]) == 4
     assert guard[-1] is [*guard][3]
@@ -1110,5 +1098,4 @@ def test_how_a_call_ended_can_be_pickled() -> None:
 
 @pytest.mark.parametrize("pushback", ["-1", "0", "soon", ""])
 def test_a_pushback_that_is_no_time_is_none(pushback: str) -> None:
-    """Point 4"""
     assert FailedRpcError(grpc.StatusCode.UNKNOWN, "", (("grpc-retry-pushback-ms", pushback),)).retry_after is None

@@ -92,7 +92,6 @@ def in_every_state(clock: ManualClock) -> list[CircuitBreaker]:
 
 
 def test_every_circuit_is_there_in_the_order_of_names(clock: ManualClock) -> None:
-    """Issue 5, point 9."""
     made = in_every_state(clock)
     said = document(Health())
     assert [each["name"] for each in said["circuits"]] == sorted(breaker.name for breaker in made)
@@ -180,7 +179,7 @@ def test_a_circuit_that_is_not_closed_or_is_held_is_a_warning(order: str) -> Non
 
 
 def test_a_critical_circuit_fails_only_while_it_refuses_every_call(clock: ManualClock) -> None:
-    """Issue 5, point 9. A probe that kept calls away from one that needs a trial would keep it open for ever."""
+    """A probe that keeps calls away from a circuit that needs a trial would keep it open for ever."""
     made = in_every_state(clock)
     refusing = set()
     for breaker in made:
@@ -299,7 +298,7 @@ def test_why_a_store_cannot_be_reached_is_told_only_with_details() -> None:
     ],
 )
 def test_with_a_token_only_who_has_it_is_answered(authorization: str | None, status: int) -> None:
-    """Issue 5, point 9; RFC 6750."""
+    """RFC 6750"""
     breaker = CircuitBreaker("payments")
     health = Health(token="s3cret+/=")
     answer = health.answer(authorization=authorization)
@@ -311,7 +310,7 @@ def test_with_a_token_only_who_has_it_is_answered(authorization: str | None, sta
 
 
 def test_the_token_is_compared_in_constant_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Issue 5, point 9: by the function that is made for it, on bytes, whatever the scheme."""
+    """By `hmac.compare_digest`, on bytes, whatever the scheme."""
     compared: list[tuple[object, object]] = []
     real = hmac.compare_digest
 

@@ -43,7 +43,7 @@ def only(transport: Any) -> CircuitBreaker:
 
 
 def test_it_wraps_any_transport(pair: tuple[Any, Any]) -> None:
-    """Point 1: one that enters, sends and closes in its own way."""
+    """One that enters, sends and closes in its own way."""
     library, ours = pair
     done: list[str] = []
 
@@ -71,7 +71,6 @@ def test_it_wraps_any_transport(pair: tuple[Any, Any]) -> None:
 
 
 async def test_it_wraps_any_async_transport(pair: tuple[Any, Any]) -> None:
-    """Point 1"""
     library, ours = pair
     done: list[str] = []
 
@@ -100,8 +99,17 @@ async def test_it_wraps_any_async_transport(pair: tuple[Any, Any]) -> None:
     assert done == ["enter", "exit", "close"]
 
 
+async def test_without_a_transport_it_has_one_of_the_library(pair: tuple[Any, Any]) -> None:
+    library, ours = pair
+    transport = ours.AsyncCircuitBreakerTransport()
+    with Site() as site:
+        async with library.AsyncClient(transport=transport) as client:
+            assert (await client.get(f"{site.url}/ok")).status_code == 200
+    assert only(transport).metrics().total_successes == 1
+
+
 def test_an_error_that_is_not_httpx_own_says_nothing(pair: tuple[Any, Any]) -> None:
-    """Point 2: it is a mistake in the transport, or the caller's."""
+    """It is a mistake of the transport, or of the caller."""
     library, ours = pair
 
     def broken(request: Any) -> Any:
@@ -114,7 +122,7 @@ def test_an_error_that_is_not_httpx_own_says_nothing(pair: tuple[Any, Any]) -> N
 
 
 def test_a_pool_that_is_full_says_nothing(pair: tuple[Any, Any]) -> None:
-    """Point 2: nothing was sent."""
+    """Nothing was sent."""
     library, ours = pair
     limits = library.Limits(max_connections=1)
     transport = ours.CircuitBreakerTransport(library.HTTPTransport(limits=limits), failure_threshold=1)
@@ -126,7 +134,7 @@ def test_a_pool_that_is_full_says_nothing(pair: tuple[Any, Any]) -> None:
 
 
 def test_proxies_work(pair: tuple[Any, Any]) -> None:
-    """Point 6: the circuit is that of the server behind it."""
+    """The circuit is that of the server behind the proxy."""
     library, ours = pair
     with Site() as site:
         transport = ours.CircuitBreakerTransport(library.HTTPTransport(proxy=site.url))
@@ -136,7 +144,7 @@ def test_proxies_work(pair: tuple[Any, Any]) -> None:
 
 
 def test_hooks_and_authentication_work(pair: tuple[Any, Any]) -> None:
-    """Point 6: digest authentication reads one answer, and sends another request."""
+    """Digest authentication reads one response, and sends a second request."""
     library, ours = pair
     seen: list[Any] = []
 
@@ -157,7 +165,7 @@ def test_hooks_and_authentication_work(pair: tuple[Any, Any]) -> None:
 
 
 def test_the_same_errors_come_through_as_without_us(pair: tuple[Any, Any]) -> None:
-    """Point 6: their type, text and request."""
+    """With the same type, text and request."""
     library, ours = pair
 
     def error(path: str, **options: Any) -> tuple[type, str, str]:
@@ -173,7 +181,6 @@ def test_the_same_errors_come_through_as_without_us(pair: tuple[Any, Any]) -> No
 
 
 def test_a_judge_sees_the_request_on_answers_and_on_errors(pair: tuple[Any, Any]) -> None:
-    """Point 2"""
     library, ours = pair
     seen: list[str] = []
 
@@ -189,7 +196,7 @@ def test_a_judge_sees_the_request_on_answers_and_on_errors(pair: tuple[Any, Any]
 
 
 async def test_a_judge_sees_the_request_async_and_with_any_transport(pair: tuple[Any, Any]) -> None:
-    """Point 2: a transport's error need not say what it is about."""
+    """An error of a transport need not have a request."""
     library, ours = pair
     seen: list[str] = []
 
@@ -211,7 +218,7 @@ async def test_a_judge_sees_the_request_async_and_with_any_transport(pair: tuple
 
 
 def test_an_answer_that_breaks_off_while_it_is_sent_on_says_nothing_about_the_receiver(pair: tuple[Any, Any]) -> None:
-    """Point 2: each gateway does so."""
+    """Every gateway does this."""
     library, ours = pair
     transport = ours.CircuitBreakerTransport()
     with Site() as one, Site() as other, library.Client(transport=transport) as client:
@@ -235,7 +242,6 @@ def test_what_is_no_transport_is_refused(pair: tuple[Any, Any], transport: Any) 
 
 
 def test_the_callers_own_breach_of_the_protocol_says_nothing(pair: tuple[Any, Any]) -> None:
-    """Point 2"""
     library, ours = pair
     transport = ours.CircuitBreakerTransport()
     with Site() as site, library.Client(transport=transport) as client:
@@ -287,7 +293,7 @@ def breaking_http2(respond: Callable[[h2.connection.H2Connection, int], Iterator
 
 @pytest.mark.parametrize("respond", [shorter, nonsense])
 def test_a_server_that_breaks_the_rules_of_http2_is_a_failure(pair: tuple[Any, Any], respond: Any) -> None:
-    """Points 2 and 3: though httpcore calls it the caller's breach."""
+    """Even though httpcore reports it as a mistake of the caller."""
     library, ours = pair
     transport = ours.CircuitBreakerTransport(library.HTTPTransport(http1=False, http2=True))
     with breaking_http2(respond) as url, library.Client(transport=transport, timeout=2) as client:
@@ -297,7 +303,7 @@ def test_a_server_that_breaks_the_rules_of_http2_is_a_failure(pair: tuple[Any, A
 
 
 def test_a_server_that_breaks_the_rules_of_http2_within_a_body_is_a_failure(pair: tuple[Any, Any]) -> None:
-    """Point 3: though httpcore lets the error of h2 through as it is."""
+    """Even though httpcore does not translate the error of h2."""
     library, ours = pair
     begun = Event()
 
@@ -317,7 +323,7 @@ def test_a_server_that_breaks_the_rules_of_http2_within_a_body_is_a_failure(pair
 
 
 def test_the_callers_own_breach_of_http2_says_nothing(pair: tuple[Any, Any]) -> None:
-    """Point 2: even while that of a server is handled, though Python chains the two errors."""
+    """Even while an error of the server is being handled, and Python chains the two."""
     library, ours = pair
 
     def get(url: str, **headers: str) -> None:
@@ -381,7 +387,7 @@ def is_up(library: Any, url: str) -> bool:
 
 
 def test_http2_works(pair: tuple[Any, Any]) -> None:
-    """Point 6: one connection; a stream that is left off is a failure, and the others go on."""
+    """One connection: a stream that breaks off is a failure, and the others continue."""
     library, ours = pair
     with http2() as url:
         until(lambda: is_up(library, url), "the server is there")
@@ -403,7 +409,7 @@ def test_http2_works(pair: tuple[Any, Any]) -> None:
 
 
 async def test_http2_works_async(pair: tuple[Any, Any]) -> None:
-    """Point 6: many requests at once over one connection."""
+    """Many concurrent requests over one connection."""
     library, ours = pair
     with http2() as url:
         while not await asyncio.to_thread(is_up, library, url):

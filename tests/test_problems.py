@@ -36,7 +36,7 @@ def kind(answer: Answer) -> str:
 
 
 def test_a_refusal_is_503_as_problem_details() -> None:
-    """Issue 5, point 8; RFC 9457."""
+    """RFC 9457"""
     status, headers, body = problem(refusal())
     assert status == 503
     assert headers == {
@@ -59,7 +59,7 @@ def test_a_refusal_is_503_as_problem_details() -> None:
     [(20.0, "20"), (19.001, "20"), (1.0, "1"), (0.2, "1"), (0.0, "1"), (-5.0, "1"), (1e300, str(2**31))],
 )
 def test_retry_after_is_in_whole_seconds_rounded_up_and_at_least_one(retry_after: float, header: str) -> None:
-    """Issue 5, point 8; RFC 9110, 10.2.3."""
+    """RFC 9110, 10.2.3"""
     answer = problem(refusal(retry_after))
     assert answer.headers["Retry-After"] == header
     assert json.loads(answer.body)["detail"].endswith(f"in {header} second{'' if header == '1' else 's'}.")
@@ -76,7 +76,6 @@ def test_there_is_no_retry_after_when_nobody_knows(retry_after: float) -> None:
 
 @pytest.mark.parametrize("accept", [None, CHROMIUM])
 def test_it_names_no_internals_unless_told_to(accept: str | None) -> None:
-    """Issue 5, point 8."""
     inside = re.compile(r"payments|trial|Boom|1234|2030|circuit|open")
     answer = problem(refusal(), accept=accept)
     assert not inside.search(answer.body.decode() + str(answer.headers))

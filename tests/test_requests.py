@@ -158,7 +158,7 @@ def way(request: pytest.FixtureRequest, site: Site) -> str:
 def test_a_body_that_came_whole_is_a_success(
     session: requests.Session, adapter: CircuitBreakerAdapter, site: Site, way: str, framing: str
 ) -> None:
-    """Point 3: once its end was read, closed or not; and the connection is free for the next."""
+    """As soon as its end has been read, closed or not; and the connection is free for the next request."""
     url = f"{site.url}/cut/{framing}/{len(ANSWERS[framing])}"
     response = session.get(url, stream=True)
     assert ends(adapter) == (0, 0, 0)
@@ -172,7 +172,7 @@ def test_a_body_that_came_whole_is_a_success(
 def test_a_body_that_was_cut_is_a_failure(
     session: requests.Session, adapter: CircuitBreakerAdapter, site: Site, way: str, framing: str
 ) -> None:
-    """Point 3: also for the one reader whom urllib3 does not tell, read1() of a body with a length."""
+    """With the one reader that gets no error from urllib3, too: read1() of a body with a length."""
     response = session.get(f"{site.url}/cut/{framing}/{len(ANSWERS[framing]) - 8}", stream=True)
     if (way, framing) == ("raw.read1", "length"):
         assert WAYS[way](response) == BODY[:-8]
@@ -185,7 +185,7 @@ def test_a_body_that_was_cut_is_a_failure(
 
 
 def test_chunks_may_be_read_as_they_come(session: requests.Session, adapter: CircuitBreakerAdapter, site: Site) -> None:
-    """Point 3: by raw.read_chunked(); of what has none, that is the caller's mistake."""
+    """By raw.read_chunked(). If the body is not chunked, that is a mistake of the caller."""
     with session.get(f"{site.url}/ok", stream=True) as response, pytest.raises(urllib3.exceptions.ResponseNotChunked):
         list(response.raw.read_chunked())
     assert ends(adapter) == (0, 0, 1)
@@ -197,7 +197,7 @@ def test_chunks_may_be_read_as_they_come(session: requests.Session, adapter: Cir
 def test_who_reads_no_more_than_there_is_need_not_close(
     session: requests.Session, adapter: CircuitBreakerAdapter, site: Site
 ) -> None:
-    """Point 3: a reader that knows the length, like pickle's, does not look for the end."""
+    """A reader that knows the length, as pickle does, does not read the end."""
     response = session.get(f"{site.url}/ok", stream=True)
     assert response.raw.read(5) + response.raw.read(len(BODY) - 5) == BODY
     assert ends(adapter) == (1, 0, 0)
@@ -206,7 +206,7 @@ def test_who_reads_no_more_than_there_is_need_not_close(
 def test_nothing_read_and_nothing_asked_says_nothing(
     session: requests.Session, adapter: CircuitBreakerAdapter, site: Site
 ) -> None:
-    """Point 3, H3"""
+    """H3"""
     with session.get(f"{site.url}/ok", stream=True) as response:
         assert response.raw.read(0) == b""
         assert ends(adapter) == (0, 0, 0)
@@ -217,7 +217,7 @@ def test_nothing_read_and_nothing_asked_says_nothing(
 def test_a_reader_who_stops_has_seen_a_success(
     session: requests.Session, adapter: CircuitBreakerAdapter, site: Site, close: Callable[[Any], object]
 ) -> None:
-    """Point 3: with or without `with`."""
+    """With or without `with`."""
     response = session.get(f"{site.url}/stream", stream=True)
     with response.raw as raw, closing(raw.stream(10)) as parts:
         assert len(next(parts)) == 10
@@ -231,7 +231,7 @@ def test_a_reader_who_stops_has_seen_a_success(
 def test_a_body_that_stalls_is_a_failure(
     session: requests.Session, adapter: CircuitBreakerAdapter, site: Site, way: str
 ) -> None:
-    """Point 3: a read timeout in the middle."""
+    """A read timeout in the middle."""
     response = session.get(f"{site.url}/hang/10", stream=True, timeout=0.05)
     with pytest.raises((requests.ConnectionError, urllib3.exceptions.ReadTimeoutError)):
         WAYS[way](response)
@@ -254,7 +254,7 @@ def test_a_body_that_stalls_is_a_failure(
 def test_a_body_that_does_not_decode_is_a_failure(
     session: requests.Session, adapter: CircuitBreakerAdapter, site: Site, read: Callable[[requests.Response], bytes]
 ) -> None:
-    """Point 3: also when all of it came, and it is seen only then."""
+    """Even when all of it has arrived, and the damage shows only at the end."""
     assert read(session.get(f"{site.url}/packed", stream=True)) == LONG
     assert ends(adapter) == (1, 0, 0)
     with pytest.raises((requests.exceptions.ContentDecodingError, urllib3.exceptions.DecodeError)):
@@ -263,7 +263,7 @@ def test_a_body_that_does_not_decode_is_a_failure(
 
 
 def test_json_of_raw_is_read(session: requests.Session, adapter: CircuitBreakerAdapter, site: Site) -> None:
-    """Point 3: urllib3's own json(), and json.load()."""
+    """By urllib3's own json(), and by json.load()."""
     for number, read in enumerate([lambda raw: raw.json(), json.load], 1):
         response = session.get(f"{site.url}/packed", stream=True)
         response.raw.decode_content = True
@@ -273,7 +273,7 @@ def test_json_of_raw_is_read(session: requests.Session, adapter: CircuitBreakerA
 
 
 def test_raw_is_what_it_was(session: requests.Session, site: Site) -> None:
-    """Point 6: all that urllib3's response has."""
+    """It has everything that urllib3's response has."""
     response = session.get(f"{site.url}/ok", stream=True)
     raw = response.raw
     assert (raw.status, raw.version, raw.headers["Content-Length"]) == (200, 11, "11")
@@ -289,7 +289,7 @@ def test_raw_is_what_it_was(session: requests.Session, site: Site) -> None:
 
 
 def test_what_another_adapter_gives_is_read_as_it_is(site: Site) -> None:
-    """Point 1: "any": a file, nothing at all, or what raises an error of its own."""
+    """Any adapter: one that returns a file, nothing at all, or something that raises an error of its own."""
 
     class Own(BaseAdapter):
         def __init__(self, raw: Any) -> None:
@@ -370,7 +370,7 @@ def test_what_is_no_adapter_is_refused(adapter: Any) -> None:
 def test_an_answer_that_breaks_off_while_it_is_sent_on_says_nothing_about_the_receiver(
     site: Site, parts: Callable[[requests.Response], Iterator[bytes]]
 ) -> None:
-    """Point 2: each gateway does so."""
+    """Every gateway does this."""
     guard = CircuitBreakerAdapter()
     with Site() as other, session_of(guard) as session:
         with session.get(f"{site.url}/cut/length/70", stream=True) as answer, pytest.raises(requests.ConnectionError):
@@ -418,14 +418,13 @@ def wrapped(error: Exception, kind: type[Exception] = requests.ConnectionError) 
     ids=repr,
 )
 def test_errors_are_judged(error: Exception, verdict: bool | None) -> None:
-    """Point 2"""
     assert judge(error) is verdict
 
 
 def test_an_answer_that_contradicts_itself_is_a_failure(
     session: requests.Session, adapter: CircuitBreakerAdapter, site: Site
 ) -> None:
-    """Point 2: requests calls it InvalidHeader, as it does a caller's mistake; but that never comes so far."""
+    """requests raises InvalidHeader, as it does for a mistake of the caller; but then nothing is sent."""
     with pytest.raises(requests.exceptions.InvalidHeader):
         session.get(f"{site.url}/two-lengths")
     assert ends(adapter) == (0, 1, 0)
@@ -445,7 +444,7 @@ class Impatient(HTTPAdapter):
 
 
 def test_a_pool_that_is_full_or_closed_says_nothing(site: Site) -> None:
-    """Point 2: nothing was sent."""
+    """Nothing was sent."""
     guard = CircuitBreakerAdapter(Impatient(pool_maxsize=1, pool_block=True), failure_threshold=1)
     with session_of(guard) as session:
         with session.get(f"{site.url}/stream", stream=True), pytest.raises(urllib3.exceptions.EmptyPoolError):
@@ -456,7 +455,7 @@ def test_a_pool_that_is_full_or_closed_says_nothing(site: Site) -> None:
 
 
 def test_retries_inside_are_one_call(site: Site) -> None:
-    """Point 2: a failure is said when urllib3 has given up; without an answer, or with the last one."""
+    """The failure counts when urllib3 has given up: without a response, or with the last one."""
     for raising, status in [(True, None), (False, 503)]:
         retry = urllib3.Retry(2, status_forcelist=[503], backoff_factor=0, raise_on_status=raising)
         guard, before = CircuitBreakerAdapter(HTTPAdapter(max_retries=retry), failure_threshold=1), len(site.requests)
@@ -476,7 +475,7 @@ def test_retries_inside_are_one_call(site: Site) -> None:
 def test_a_proxy_that_is_not_there_is_a_failure_of_the_way_to_the_server(
     session: requests.Session, adapter: CircuitBreakerAdapter, site: Site
 ) -> None:
-    """Points 2 and 6: and one that is there is not seen at all."""
+    """And a proxy that is there is not seen at all."""
     assert session.get("http://far.example/ok", proxies={"http": site.url}).content == BODY
     with pytest.raises(requests.exceptions.ProxyError):
         session.get("https://far.example/ok", proxies={"https": nobody()})
@@ -502,7 +501,7 @@ def test_a_proxy_that_is_not_there_is_a_failure_of_the_way_to_the_server(
     ],
 )
 def test_the_usual_key_is_scheme_host_and_port(url: str, key: str) -> None:
-    """Point 1: and nobody's password."""
+    """And never a password."""
     assert origin(requests.Request("GET", url).prepare()) == key
 
 
@@ -510,7 +509,6 @@ def test_the_usual_key_is_scheme_host_and_port(url: str, key: str) -> None:
 
 
 def test_a_refusal_has_what_requests_errors_have(site: Site) -> None:
-    """Point 5"""
     with session_of(CircuitBreakerAdapter(failure_threshold=1)) as session:
         session.get(f"{site.url}/status/503")
         with pytest.raises(requests.exceptions.RequestException) as caught:
@@ -534,7 +532,7 @@ def test_a_refusal_has_what_requests_errors_have(site: Site) -> None:
 def test_digest_authentication_is_guarded_twice(
     session: requests.Session, adapter: CircuitBreakerAdapter, site: Site, stream: bool
 ) -> None:
-    """Point 6: it sends its second request by the first response's `connection`, so that is us."""
+    """It sends its second request through the first response's `connection`, which is the guard."""
     response = session.get(f"{site.url}/door", auth=HTTPDigestAuth("me", "secret"), stream=stream)
     assert response.content == b"in"
     assert [each.status_code for each in response.history] == [401]
@@ -545,7 +543,6 @@ def test_digest_authentication_is_guarded_twice(
 def test_hooks_see_the_answer_and_may_read_it(
     session: requests.Session, adapter: CircuitBreakerAdapter, site: Site
 ) -> None:
-    """Point 6"""
     seen: list[bytes] = []
     session.hooks["response"].append(lambda response, **_: seen.append(response.content))
     assert session.get(f"{site.url}/redirect", stream=True).content == BODY
@@ -554,7 +551,7 @@ def test_hooks_see_the_answer_and_may_read_it(
 
 
 def test_a_body_can_be_passed_on(session: requests.Session, adapter: CircuitBreakerAdapter, site: Site) -> None:
-    """Point 6: one response's `raw` is another request's body."""
+    """The `raw` of one response is the body of another request."""
     with session.get(f"{site.url}/packed", stream=True) as response:
         assert session.post(f"{site.url}/echo", data=response.raw).content == PACKED
     assert ends(adapter) == (2, 0, 0)
@@ -563,7 +560,7 @@ def test_a_body_can_be_passed_on(session: requests.Session, adapter: CircuitBrea
 def test_a_response_can_be_pickled_and_copied(
     session: requests.Session, adapter: CircuitBreakerAdapter, site: Site
 ) -> None:
-    """Point 6: which reads it."""
+    """Which reads it."""
     response = session.get(f"{site.url}/ok", stream=True)
     assert pickle.loads(pickle.dumps(response)).content == BODY
     assert ends(adapter) == (1, 0, 0)
@@ -578,7 +575,7 @@ class Polite(HTTPAdapter):
 
 
 def test_a_session_can_be_pickled(site: Site) -> None:
-    """Point 6: the adapter inside and the options go along, the circuits do not."""
+    """With its inner adapter and options, but without its circuits."""
     with session_of(CircuitBreakerAdapter(Polite(), failure_threshold=1, name="shop")) as session:
         session.get(f"{site.url}/status/503")
         written = pickle.dumps(session)
@@ -590,7 +587,7 @@ def test_a_session_can_be_pickled(site: Site) -> None:
 
 
 def test_a_session_can_be_closed_and_go_on(site: Site) -> None:
-    """Point 6: the pool is closed, and made anew if need be."""
+    """The pool is closed, and is created again when needed."""
     guard = CircuitBreakerAdapter()
     session, before = session_of(guard), site.connections
     for _ in range(2):
@@ -633,6 +630,6 @@ def test_a_trial_is_one_request_among_many_threads(site: Site, clock: ManualCloc
 def test_a_head_that_was_cut_is_what_python_takes_it_for(
     session: requests.Session, adapter: CircuitBreakerAdapter, site: Site
 ) -> None:
-    """Point 3: the caller gets an empty answer, and so do we: http.client does not tell."""
+    """The caller gets an empty response, and so does the guard: http.client raises no error."""
     assert session.get(f"{site.url}/cut/length/30").content == b""
     assert ends(adapter) == (1, 0, 0)

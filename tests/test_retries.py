@@ -1,4 +1,4 @@
-"""Retries around a breaker and inside it, by tenacity and stamina, before a real service (issue 5, point 11)."""
+"""Retries around a breaker and inside it, by tenacity and stamina, in front of a real service."""
 
 from __future__ import annotations
 
@@ -178,7 +178,7 @@ def end(call: Callable[..., object], *arguments: object, **options: object) -> s
 def test_with_the_retry_outside_a_failing_service_sees_no_more_than_the_threshold(
     retried: Retried, service: Service, clock: ManualClock
 ) -> None:
-    """Issue 5, point 11. Ten calls of up to four attempts: 5 requests. The attempt that is refused is the last."""
+    """Ten calls of up to four attempts make 5 requests. The attempt that is refused is the last."""
     breaker = CircuitBreaker(failure_threshold=5, clock=clock)
     guarded = breaker(service.ask)
     ends = [end(retried, guarded) for _ in range(10)]
@@ -196,7 +196,7 @@ def test_with_the_retry_outside_a_failing_service_sees_no_more_than_the_threshol
 def test_with_the_retry_inside_each_failure_costs_a_whole_round_of_attempts(
     retried: Retried, service: Service, clock: ManualClock
 ) -> None:
-    """Issue 5, point 11. Ten calls of four attempts: 20 requests; and four more for each trial."""
+    """Ten calls of four attempts make 20 requests; each trial makes four more."""
     breaker = CircuitBreaker(failure_threshold=5, clock=clock)
     ends = [end(breaker.call, retried, service.ask) for _ in range(10)]
     assert ends == ["Boom"] * 5 + ["CircuitOpenError"] * 5
@@ -211,7 +211,7 @@ def test_with_the_retry_inside_each_failure_costs_a_whole_round_of_attempts(
 def test_without_these_pieces_a_retry_outside_spends_its_attempts_on_refusals(
     service: Service, clock: ManualClock
 ) -> None:
-    """Issue 5, point 11: what the others are measured against. The service is spared, and the callers are not."""
+    """The baseline for the other tests: the service is spared, and the callers are not."""
     breaker = CircuitBreaker(failure_threshold=5, clock=clock)
     plain = tenacity.Retrying(stop=tenacity.stop_after_attempt(4))
     ends = [end(plain, breaker(service.ask)) for _ in range(10)]
@@ -225,7 +225,7 @@ def test_without_these_pieces_a_retry_outside_spends_its_attempts_on_refusals(
 
 @each_retry
 def test_a_refused_call_is_not_tried_again(retried: Retried, clock: ManualClock, waits: list[float]) -> None:
-    """Issue 5, point 11: a retry never hammers an open circuit. The refusal itself is raised."""
+    """A retry never hammers an open circuit. The refusal itself is raised."""
     breaker = CircuitBreaker("payments", failure_threshold=1, clock=clock)
     trip(breaker)
     with pytest.raises(CircuitOpenError, match="'payments' is open"):
@@ -299,7 +299,7 @@ REFUSALS: dict[str, Callable[[], BaseException]] = {
 def test_a_refusal_is_known_in_every_guise(
     retried: Retried, make: Callable[[], BaseException], waits: list[float]
 ) -> None:
-    """Issue 5, points 5 and 7: clients and SDKs raise their own kinds."""
+    """Guards of clients and SDKs raise their own kinds of it."""
     calls: list[str] = []
 
     def work() -> None:
@@ -366,7 +366,7 @@ def test_an_interrupt_is_not_tried_again(retried: Retried, cause: BaseException 
 def test_who_waits_comes_back_when_the_circuit_lets_calls_through(
     retried: Retried, service: Service, clock: ManualClock, waits: list[float]
 ) -> None:
-    """Issue 5, point 11: it waits at least `retry_after`, and the one request that it sends after that is the trial."""
+    """It waits at least `retry_after`, and the one request that it sends after that is the trial."""
     breaker = CircuitBreaker(failure_threshold=1, reset_timeout=30, clock=clock)
     assert attempt(breaker, service.ask) == "Boom"
     service.status = 200
@@ -383,7 +383,7 @@ def test_who_waits_comes_back_when_the_circuit_lets_calls_through(
 def test_who_waits_for_a_service_that_stays_down_sends_it_one_request_a_period(
     retried: Retried, service: Service, clock: ManualClock, waits: list[float]
 ) -> None:
-    """Issue 5, point 11: refused, trial, refused, trial, refused: three waits of a whole period at least."""
+    """Refused, trial, refused, trial, refused: three waits of at least a whole period."""
     breaker = CircuitBreaker(failure_threshold=1, reset_timeout=30, clock=clock)
     assert attempt(breaker, service.ask) == "Boom"
     assert end(retried, breaker(service.ask), attempts=6, longer_than=60) == "Boom"

@@ -1,4 +1,4 @@
-"""SDKs that are built on these clients need nothing special: one line passes our transport in (point 7)."""
+"""SDKs that are built on these clients need nothing special: one line passes a guarded transport in."""
 
 from __future__ import annotations
 
@@ -208,7 +208,7 @@ def test_a_model_that_stalls_is_a_failure(make: Callable[..., Any], model: Model
 
 
 def test_an_answer_that_breaks_off_is_a_failure(make: Callable[..., Any], model: Model) -> None:
-    """Point 3: the first words came, and a peer would have counted them as a success."""
+    """Although the first words have arrived, which is enough for other libraries to count a success."""
     sdk, model.mood = make(), "breaking off"
     with pytest.raises(Exception, match=r"peer closed|incomplete|broken|Connection"):
         list(sdk.stream())
@@ -225,7 +225,7 @@ def test_a_reader_who_has_heard_enough_is_no_failure(make: Callable[..., Any]) -
 
 
 def test_overload_by_a_status_of_its_own_is_for_the_judge_to_know(make: Callable[..., Any], model: Model) -> None:
-    """Point 2: 529 is in no standard."""
+    """529 is in no standard."""
 
     def judge(end: Any) -> bool | None:
         status = getattr(end, "status_code", None)

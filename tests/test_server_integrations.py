@@ -362,7 +362,6 @@ def site(shared_site: Site) -> Iterator[Site]:
 
 
 def test_an_open_circuit_is_503_with_retry_after_and_problem_details(site: Site) -> None:
-    """Issue 5, point 8."""
     assert site.ask("/pay")[::2] == (200, b"paid")
     Shop.breaker.open()
     reply = site.ask("/pay")
@@ -388,7 +387,6 @@ def test_forced_open_has_no_retry_after(site: Site) -> None:
 
 
 def test_a_browser_gets_a_page(site: Site) -> None:
-    """Issue 5, point 8."""
     Shop.breaker.open()
     reply = site.ask("/pay", Accept="text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8")
     assert reply.status == 503
@@ -440,7 +438,6 @@ def test_a_body_that_has_begun_is_cut_short(site: Site) -> None:
 
 
 def test_the_health_of_the_circuits(site: Site) -> None:
-    """Issue 5, point 9."""
     reply = site.ask("/health")
     assert (reply.status, reply.headers["Content-Type"]) == (200, "application/json")
     assert reply.headers.get_all("Cache-Control") == ["no-store"]
@@ -453,7 +450,6 @@ def test_the_health_of_the_circuits(site: Site) -> None:
 
 
 def test_the_health_is_503_when_a_critical_circuit_is_open(site: Site) -> None:
-    """Issue 5, point 9."""
     assert site.ask("/health/critical").status == 200
     Shop.breaker.open()
     reply = site.ask("/health/critical")
@@ -477,7 +473,6 @@ def test_the_health_tells_texts_of_errors_only_if_told_to(site: Site) -> None:
     ],
 )
 def test_the_health_may_need_a_token(site: Site, authorization: bytes | None, status: int) -> None:
-    """Issue 5, point 9."""
     reply = site.ask("/health/token", **({} if authorization is None else {"Authorization": authorization}))
     assert reply.status == status
     assert (b"payments" in reply.body) is (status == 200)
@@ -734,7 +729,7 @@ def guarded() -> Iterator[tuple[Guarded, CircuitBreaker, Site]]:
 
 @pytest.mark.parametrize("kind", ["sync", "async"])
 def test_a_guard_judges_what_the_endpoint_raises(guarded: tuple[Guarded, CircuitBreaker, Site], kind: str) -> None:
-    """Issue 5, point 10. What is the client's fault says nothing, and does not trip."""
+    """Mistakes of the client are neither successes nor failures, and do not trip the circuit."""
     app, breaker, site = guarded
 
     def then(path: str, status: int, expected: tuple[int, int, int, int]) -> None:
@@ -756,7 +751,7 @@ def test_a_guard_judges_what_the_endpoint_raises(guarded: tuple[Guarded, Circuit
 
 @pytest.mark.parametrize("kind", ["sync", "async"])
 def test_a_guard_refuses_before_the_endpoint_runs(guarded: tuple[Guarded, CircuitBreaker, Site], kind: str) -> None:
-    """Issue 5, points 8 and 10: FastAPI lets the error through to the middleware."""
+    """FastAPI lets the error through to the middleware."""
     app, breaker, site = guarded
     breaker.open()
     reply = site.ask(f"/{kind}/fine")
@@ -826,7 +821,7 @@ def test_a_request_that_is_cancelled_gives_its_trial_back(clock: ManualClock) ->
 
 
 def test_dependencies_of_ones_own_may_hold_a_block_open() -> None:
-    """Issue 5, point 10; W4. A sync generator runs in a pool, and leaves its block in another thread."""
+    """W4: a sync generator runs in a pool, and leaves its block in another thread."""
     app = FastAPI()
     breaker = CircuitBreaker("orders", failure_threshold=3)
 

@@ -55,7 +55,7 @@ sys.exit(written_in != sys.argv[1])' "$2"
 import sys, pytest
 code = pytest.main(sys.argv[1:])
 sys.exit(code or (sys._is_gil_enabled() and "The GIL came back."))
-' -q -p no:cacheprovider --deselect tests/test_examples.py "${pytest_arguments[@]}"
+' -q -n 0 -p no:cacheprovider --deselect tests/test_examples.py "${pytest_arguments[@]}"
   PYTHON_GIL=0 "$build/$1/bin/python" -m checks.interpreters.contention
 }
 

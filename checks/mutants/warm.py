@@ -25,7 +25,7 @@ from coverage import Coverage
 
 __all__ = ["Run", "Runner"]
 
-_NEEDED = ["asyncio", "freezegun", "hypothesis", "pytest_asyncio", "trio", "wrapt"]
+_NEEDED = ["asyncio", "freezegun", "hypothesis", "pytest_asyncio", "trio", "wrapt", "xdist.plugin"]
 _TIMES, _LEAST, _IMPORTS, _WALL = 10, 3.0, 20.0, 120.0
 _MEMORY = 4 << 30
 
@@ -96,6 +96,7 @@ class Runner:
         options = [
             "-x",
             "-q",
+            "-n0",
             "--tb=short",
             "-p",
             "no:cacheprovider",
