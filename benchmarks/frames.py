@@ -11,12 +11,19 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from types import FrameType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import circuitbreaker
 from circuitbreaker import CircuitBreaker, CircuitState, ManualClock
+from circuitbreaker._circuit.circuit import Circuit
+from circuitbreaker._circuit.rules import LocalRules
+from circuitbreaker.fleet.link import Link
+from circuitbreaker.fleet.messages import Snapshot
+from circuitbreaker.fleet.quotas import quotas
+from circuitbreaker.fleet.record import Record, apply_report
+from circuitbreaker.options import Settings
 
-__all__ = ["JOURNEYS", "Frames", "frames_of", "journeys", "measure"]
+__all__ = ["JOURNEYS", "Frames", "frames_of", "journeys", "measure", "spread"]
 
 _PACKAGE = str(Path(str(circuitbreaker.__file__)).parent)
 
@@ -94,8 +101,54 @@ def journeys(way: str) -> dict[str, Frames]:
     return dict(zip(JOURNEYS, (closed, trip, rejected, recovery), strict=True))
 
 
+class _ByHand:
+    """Shares circuits without a thread: a `Sharing` whose reports are carried by hand."""
+
+    interval = 0.1
+    error = None
+
+    def __init__(self) -> None:
+        self.links: list[Link] = []
+
+    def attach(self, circuit: Circuit, rules: LocalRules, settings: Settings) -> Link:
+        asked = quotas(settings, quorum=1, expire=60)
+        self.links.append(Link(circuit, rules, settings, asked, self, f"process {len(self.links)}"))
+        return self.links[-1]
+
+    def report_within(self, link: Link, seconds: float) -> None:
+        pass
+
+
+def spread() -> Frames:
+    """A failure that opens another process's circuit: the call, its report, the record, the answer and the news."""
+    store, clock, record = _ByHand(), ManualClock(), Record()
+    options: dict[str, Any] = {"registry": None, "failure_threshold": 1, "clock": clock, "store": store}
+    one, other = (CircuitBreaker("shop", **options)(_service) for _ in range(2))
+    for guarded, link in zip((one, other), store.links, strict=True):
+        guarded()
+        _exchange(link, record)
+
+    def travel() -> None:
+        with suppress(ConnectionError):
+            one(fails=True)
+        store.links[1].apply_news(_exchange(store.links[0], record))
+
+    frames = frames_of(travel)
+    assert other.breaker.state is CircuitState.OPEN
+    return frames
+
+
+def _exchange(link: Link, record: Record) -> Snapshot:
+    report = link.report()
+    assert report is not None
+    snapshot, _ = apply_report(record, report, report.number - 1, 0.0)
+    link.apply_answer(snapshot)
+    return snapshot
+
+
 def measure() -> None:
     """Print the table."""
     print(f"{'frames entered / depth / files':<34}" + "".join(f"{name:>16}" for name in JOURNEYS))
     for way in _WAYS:
         print(f"{way:<34}" + "".join(f"{' / '.join(map(str, each)):>16}" for each in journeys(way).values()))
+    print(f"{'a failure opens another process: ':<34}{' / '.join(map(str, spread()))}")
