@@ -176,6 +176,8 @@ class Weather(NamedTuple):
 
 
 TIMEOUT = 1.0
+MOMENT = 1e-6
+"""Two clocks that are so close are one."""
 CALM = Weather()
 
 
@@ -190,6 +192,7 @@ class Network(World):
         self._order = count()
         self._exchanges: dict[Process, int] = {}  # under way, by process
         self._resting: dict[Process, float] = {}  # after a failure, until when
+        self._turns: dict[Process, float] = {}  # that are planned, and when
 
     # Time
 
@@ -222,15 +225,23 @@ class Network(World):
     # What a store's thread does
 
     def note_due(self, process: Process) -> None:
-        self.plan(max(0.0, process.due - process.clock.monotonic()), partial(self._turn, process))
+        """Plan the process's next turn, unless one is planned that comes as soon."""
+        at = self.now + max(process.due, self._resting.get(process, 0.0)) - process.clock.monotonic()
+        at = max(self.now, at)
+        if at < self._turns.get(process, math.inf):
+            self._turns[process] = at
+            self.plan(at - self.now, partial(self._take_turn, process, at))
 
-    def _turn(self, process: Process) -> None:
-        now = process.clock.monotonic()
-        if process not in self.members or process in self._exchanges or process.due > now + 1e-9:
+    def _take_turn(self, process: Process, at: float) -> None:
+        if self._turns.get(process) == at:
+            del self._turns[process]
+            self._exchange(process)
+
+    def _exchange(self, process: Process) -> None:
+        if process not in self.members or process in self._exchanges or process.due == math.inf:
             return
-        rest = self._resting.get(process, now) - now
-        if rest > 0:
-            self.plan(rest, partial(self._turn, process))
+        if max(process.due, self._resting.get(process, 0.0)) > process.clock.monotonic() + MOMENT:
+            self.note_due(process)
             return
         report = process.collect()
         if report is not None:
@@ -267,7 +278,7 @@ class Network(World):
 
     def _go_on(self, process: Process) -> None:
         process.listen()
-        self._turn(process)
+        self._exchange(process)
 
     # The way of a message
 
