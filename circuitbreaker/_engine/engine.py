@@ -100,7 +100,7 @@ class Engine:
 
         Needs no lock: joining changes nothing, and an open period does not change while it lasts.
         """
-        hold, period = self.hold, self.period  # in this order: see reset()
+        hold, period = self.hold, self.period  # The hold first: reset() sets the period before it lifts the hold.
         if type(period) is Open and (hold is None or hold is Hold.SHADOW):
             return (period, period.until - now, hold) if now < period.until else None
         if hold is Hold.FORCED_OPEN:

@@ -132,7 +132,7 @@ class Closed:
 
 
 class Open:
-    """One open period. It does not change while it lasts, so reading it needs no lock."""
+    """One open period. What decides about calls does not change while it lasts, so reading it needs no lock."""
 
     __slots__ = ("last_failure", "length", "moment", "reason", "round", "since", "until")
     state: ClassVar[CircuitState] = CircuitState.OPEN
@@ -187,7 +187,7 @@ class HalfOpen:
         self._attempts = attempts
         self._timeout = timeout
         self._needed = needed
-        self._trials: dict[Trial, int] = {}  # out and holding an attempt (1) each, the oldest first
+        self._trials: dict[Trial, int] = {}  # attempts held by each trial that is out, always 1; the oldest first
         self.finished: int = 0  # attempts used up by trials that ended
         self.successes: int = 0
 
