@@ -92,9 +92,8 @@ class Closed:
 
     def end(self) -> tuple[int, int]:
         """Let no further outcome count. Return the successes that did, and the consecutive failures at the end."""
-        self.next_number = (
-            0  # first, so that a success either took its number before the next line or goes to the engine
-        )
+        # First this: a success either took its number before the next line, or is shown to the engine.
+        self.next_number = 0
         self.final = final = total(self.tally)
         return final - self.failures, self._streak if self._streak_end == final else 0
 
