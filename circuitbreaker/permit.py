@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from contextvars import ContextVar
 from types import TracebackType
 from typing import TYPE_CHECKING
+from weakref import ref
 
-from ._engine.periods import Admission
+from ._engine.periods import Admission, HalfOpen, Period, Trial
 from .outcomes import NO_RESULT, Verdict
 
 if TYPE_CHECKING:
@@ -13,7 +15,22 @@ if TYPE_CHECKING:
 
     from ._circuit.circuit import Circuit
 
-__all__ = ["Permit"]
+__all__ = ["Permit", "is_within_trial"]
+
+_around: ContextVar[tuple[ref[Permit], ...]] = ContextVar("circuitbreaker.trials", default=())
+"""The trials that the code of this context is inside, the innermost last. Tasks that it starts are inside them too."""
+
+
+def is_within_trial(period: Period, now: float) -> bool:
+    """Whether this call is made inside a trial of `period` (H5), whose attempt has not gone to another call (H4)."""
+    if not isinstance(period, HalfOpen):
+        return False
+    trials = [None if (permit := each()) is None else permit.trial for each in _around.get()]
+    return any(trial is not None and trial.period is period and now < trial.deadline for trial in trials)
+
+
+def _unsettled_around() -> tuple[ref[Permit], ...]:
+    return tuple(each for each in _around.get() if (permit := each()) is not None and permit._unsettled)
 
 
 class Permit:
@@ -24,7 +41,7 @@ class Permit:
     counts as ignored (H3).
     """
 
-    __slots__ = ("_circuit", "_started", "_stopped", "_unsettled")
+    __slots__ = ("__weakref__", "_circuit", "_started", "_stopped", "_unsettled")
 
     def __init__(self, circuit: Circuit, admission: Admission, started: float) -> None:
         self._circuit = circuit
@@ -61,7 +78,22 @@ class Permit:
     def settle(self, error: BaseException | None, result: object = NO_RESULT) -> None:
         """Settle as the breaker's options judge a call that raised `error`, or that returned `result`."""
         if self._unsettled:
-            self._settle_as(self._circuit.judge(error, result), error, result)
+            verdict = Verdict.IGNORED  # if an exit from outside comes while it is judged
+            try:
+                verdict = self._circuit.judge(error, result)
+            finally:
+                self._settle_as(verdict, error, result)
+
+    @property
+    def trial(self) -> Trial | None:
+        """The trial that is to be settled, if this is one's permit."""
+        admission = next(iter(self._unsettled), None)
+        return admission if isinstance(admission, Trial) else None
+
+    def enter(self) -> None:
+        """From here until this is settled, calls of the same circuit in this context ride on the trial (H5)."""
+        if self.trial is not None:
+            _around.set((*_unsettled_around(), ref(self)))
 
     def _settle_as(self, verdict: Verdict, error: BaseException | None = None, result: object = NO_RESULT) -> None:
         """Settle with `verdict`, unless it is settled already."""
@@ -69,9 +101,12 @@ class Permit:
             admission = self._unsettled.pop()
         except IndexError:
             return
+        if isinstance(admission, Trial) and _around.get():
+            _around.set(_unsettled_around())
         self._circuit.settle(admission, self._started, verdict, error, result, self._stopped)
 
     def __enter__(self) -> Self:
+        self.enter()
         return self
 
     def __exit__(
@@ -80,7 +115,7 @@ class Permit:
         self.settle(error)
 
     async def __aenter__(self) -> Self:
-        return self
+        return self.__enter__()
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None

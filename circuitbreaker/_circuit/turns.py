@@ -7,9 +7,9 @@ collector found, or because the user's own policy or strategy uses the breaker.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from functools import partial
-from threading import RLock, get_ident
 from typing import Any, TypeVar
 
 __all__ = ["Turns"]
@@ -23,29 +23,34 @@ class Turns:
     __slots__ = ("_lock", "_owner", "later")
 
     def __init__(self) -> None:
-        self._lock = RLock()  # re-entrant, for an interrupt between its taking and the next line
+        self._lock = threading.RLock()  # re-entrant, for an interrupt between its taking and the next line
         self._owner = 0
         self.later: list[Callable[[], Any]] = []
 
     @property
     def inside(self) -> bool:
         """Whether this thread is in the middle of a step."""
-        return self._owner == get_ident()
+        return self._owner == threading.get_ident()
 
     def run(self, step: Callable[..., Any], *args: Any) -> Any:
         """Return what `step(*args)` returns, and run what was put off meanwhile; or put it off, inside a step."""
-        if self._owner == get_ident():
+        if self._owner == threading.get_ident():
             self.put_off(step, *args)
             return None
+        taken = False
         try:
             with self._lock:
-                self._owner = get_ident()
+                taken = not self._owner
+                if not taken:  # A greenlet of this thread has the turn, which the lock does not keep out.
+                    self.put_off(step, *args)
+                    return None
+                self._owner = threading.get_ident()
                 try:
                     return step(*args)
                 finally:
                     self._owner = 0
         finally:
-            if self.later:
+            if taken and self.later:
                 self.catch_up()
 
     def run_now(self, step: Callable[..., T], *args: Any) -> T:
@@ -68,5 +73,5 @@ class Turns:
 
     def renew(self) -> None:  # pragma: no cover - runs in forked children, where nothing collects
         """In a forked child: no thread here holds the lock, whatever the parent's threads were doing (E9)."""
-        self._lock = RLock()
+        self._lock = threading.RLock()
         self._owner = 0
