@@ -6,6 +6,7 @@ threshold, and so on. Each class has one `Tally`: of its calls, or of the second
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import NamedTuple
 
 __all__ = ["Tallies", "Tally", "add", "clip", "count", "failures", "subtract", "successes"]
@@ -27,6 +28,8 @@ class Tally(NamedTuple):
             Tally(self.successes, self.failures + amount) if failed else Tally(self.successes + amount, self.failures)
         )
 
+
+_SUCCESSES, _FAILURES = attrgetter("successes"), attrgetter("failures")
 
 Tallies = tuple[Tally, ...]
 """One tally per class; the classes that are missing at the end are empty."""
@@ -51,12 +54,12 @@ def clip(tallies: Tallies) -> Tallies:
 
 def successes(tallies: Tallies) -> float:
     """Successes of all classes."""
-    return sum(each.successes for each in tallies)
+    return sum(map(_SUCCESSES, tallies))
 
 
 def failures(tallies: Tallies) -> float:
     """Failures of all classes."""
-    return sum(each.failures for each in tallies)
+    return sum(map(_FAILURES, tallies))
 
 
 def count(tallies: Tallies) -> float:
