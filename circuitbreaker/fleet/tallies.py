@@ -6,7 +6,6 @@ threshold, and so on. Each class has one `Tally`: of its calls, or of the second
 
 from __future__ import annotations
 
-from operator import attrgetter
 from typing import NamedTuple
 
 __all__ = ["Tallies", "Tally", "add", "clip", "count", "failures", "subtract", "successes"]
@@ -28,8 +27,6 @@ class Tally(NamedTuple):
             Tally(self.successes, self.failures + amount) if failed else Tally(self.successes + amount, self.failures)
         )
 
-
-_SUCCESSES, _FAILURES = attrgetter("successes"), attrgetter("failures")
 
 Tallies = tuple[Tally, ...]
 """One tally per class; the classes that are missing at the end are empty."""
@@ -54,12 +51,12 @@ def clip(tallies: Tallies) -> Tallies:
 
 def successes(tallies: Tallies) -> float:
     """Successes of all classes."""
-    return sum(map(_SUCCESSES, tallies))
+    return sum(each.successes for each in tallies)
 
 
 def failures(tallies: Tallies) -> float:
     """Failures of all classes."""
-    return sum(map(_FAILURES, tallies))
+    return sum(each.failures for each in tallies)
 
 
 def count(tallies: Tallies) -> float:
