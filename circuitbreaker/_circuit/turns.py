@@ -2,14 +2,15 @@
 
 Run to completion is the rule of statecharts: what comes up in the middle of a step is done after that step. A thread
 may come back while it is in the middle of one: by a signal handler, by the finalizer of a generator that the garbage
-collector found, or because the user's own policy or strategy uses the breaker.
+collector found, because the user's own policy or strategy uses the breaker, or because that waits and another greenlet
+of the thread runs meanwhile.
 """
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from functools import partial
+from threading import RLock, get_ident
 from typing import Any, TypeVar
 
 __all__ = ["Turns"]
@@ -23,34 +24,29 @@ class Turns:
     __slots__ = ("_lock", "_owner", "later")
 
     def __init__(self) -> None:
-        self._lock = threading.RLock()  # re-entrant, for an interrupt between its taking and the next line
+        self._lock = RLock()  # re-entrant, for an interrupt between its taking and the next line
         self._owner = 0
         self.later: list[Callable[[], Any]] = []
 
     @property
     def inside(self) -> bool:
         """Whether this thread is in the middle of a step."""
-        return self._owner == threading.get_ident()
+        return self._owner == get_ident()
 
     def run(self, step: Callable[..., Any], *args: Any) -> Any:
         """Return what `step(*args)` returns, and run what was put off meanwhile; or put it off, inside a step."""
-        if self._owner == threading.get_ident():
+        if self._owner == get_ident():
             self.put_off(step, *args)
             return None
-        taken = False
         try:
             with self._lock:
-                taken = not self._owner
-                if not taken:  # A greenlet of this thread has the turn, which the lock does not keep out.
-                    self.put_off(step, *args)
-                    return None
-                self._owner = threading.get_ident()
+                self._owner = get_ident()
                 try:
                     return step(*args)
                 finally:
                     self._owner = 0
         finally:
-            if taken and self.later:
+            if self.later:
                 self.catch_up()
 
     def run_now(self, step: Callable[..., T], *args: Any) -> T:
@@ -73,5 +69,5 @@ class Turns:
 
     def renew(self) -> None:  # pragma: no cover - runs in forked children, where nothing collects
         """In a forked child: no thread here holds the lock, whatever the parent's threads were doing (E9)."""
-        self._lock = threading.RLock()
+        self._lock = RLock()
         self._owner = 0
