@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 from weakref import ref
 
-from ._engine.periods import Admission, HalfOpen, Period, Trial
+from ._engine.periods import Admission, HalfOpen, Trial
 from .outcomes import NO_RESULT, Verdict
 
 if TYPE_CHECKING:
@@ -17,20 +17,20 @@ if TYPE_CHECKING:
 
 __all__ = ["Permit", "is_within_trial"]
 
-_around: ContextVar[tuple[ref[Permit], ...]] = ContextVar("circuitbreaker.trials", default=())
-"""The trials that the code of this context is inside, the innermost last. Tasks that it starts are inside them too."""
+_Around = tuple["ref[Permit]", "_Around | None"]
+_around: ContextVar[_Around | None] = ContextVar("circuitbreaker.trials", default=None)
+"""The permits of the trials that this context is inside, the innermost first. Tasks that it starts are inside them too."""
 
 
-def is_within_trial(period: Period, now: float) -> bool:
-    """Whether this call is made inside a trial of `period` (H5), whose attempt has not gone to another call (H4)."""
-    if not isinstance(period, HalfOpen):
-        return False
-    trials = [None if (permit := each()) is None else permit.trial for each in _around.get()]
-    return any(trial is not None and trial.period is period and now < trial.deadline for trial in trials)
-
-
-def _unsettled_around() -> tuple[ref[Permit], ...]:
-    return tuple(each for each in _around.get() if (permit := each()) is not None and permit._unsettled)
+def is_within_trial(period: HalfOpen, now: float) -> bool:
+    """Whether this call is made inside a trial of `period` (H5) whose attempt has not gone to another call (H4)."""
+    around = _around.get()
+    while around is not None:
+        permit, around = around[0](), around[1]
+        trial = None if permit is None else permit.trial
+        if trial is not None and trial.period is period and now < trial.deadline:
+            return True
+    return False
 
 
 class Permit:
@@ -91,9 +91,8 @@ class Permit:
         return admission if isinstance(admission, Trial) else None
 
     def enter(self) -> None:
-        """From here until this is settled, calls of the same circuit in this context ride on the trial (H5)."""
-        if self.trial is not None:
-            _around.set((*_unsettled_around(), ref(self)))
+        """Let calls of the same circuit that this context makes until this is settled ride on the trial (H5)."""
+        _around.set((ref(self), _around.get()))
 
     def _settle_as(self, verdict: Verdict, error: BaseException | None = None, result: object = NO_RESULT) -> None:
         """Settle with `verdict`, unless it is settled already."""
@@ -101,12 +100,13 @@ class Permit:
             admission = self._unsettled.pop()
         except IndexError:
             return
-        if isinstance(admission, Trial) and _around.get():
-            _around.set(_unsettled_around())
+        if (around := _around.get()) is not None and around[0]() is self:
+            _around.set(around[1])
         self._circuit.settle(admission, self._started, verdict, error, result, self._stopped)
 
     def __enter__(self) -> Self:
-        self.enter()
+        if self.trial is not None:
+            self.enter()
         return self
 
     def __exit__(

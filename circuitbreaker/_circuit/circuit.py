@@ -15,7 +15,7 @@ from datetime import datetime
 from typing import Any
 
 from .._engine.engine import Engine, Refusal, Transition
-from .._engine.periods import Admission, Closed, Open, ended, opened_by
+from .._engine.periods import Admission, Closed, HalfOpen, Open, Trial, ended, opened_by
 from .._fork import renew_in_child
 from .._sharing import Membership
 from ..clock import Clock, SystemClock, moment
@@ -99,7 +99,7 @@ class Circuit:
     def _admit_trial(self, now: float, enter: bool) -> Permit | Refusal:
         """Ask the engine, in a turn. Inside a step a call cannot wait for its turn, so it gets no trial."""
         engine = self.engine
-        if is_within_trial(engine.period, now):
+        if isinstance(engine.period, HalfOpen) and is_within_trial(engine.period, now):
             return Permit(self, ended(), now)  # It rides on that: what it ends with is counted, and decides nothing.
         admitted: Admission | Refusal | None = None if self.turns.inside else self.turns.run(self._apply_admit, now)
         if admitted is None:
@@ -112,7 +112,7 @@ class Circuit:
         except BaseException:  # an interrupt: the call will not take place
             permit.release()
             raise
-        if enter:
+        if enter and isinstance(admitted, Trial):
             permit.enter()
         return permit
 

@@ -11,7 +11,7 @@ from typing import Any, cast, get_args
 
 from .._callables import plain_callable
 from ..events import Event, EventName
-from .user_code import Scope, UserCode
+from .user_code import UserCode, is_inside, scopes
 
 __all__ = ["Listener", "Listeners", "check_event", "check_listener"]
 
@@ -48,7 +48,7 @@ class Listeners:
 
     def notify(self, event: EventName, value: Event) -> None:
         """Notify of a call, now. A call made by a listener is no event, or that might go on for ever."""
-        if not Scope.of(self):
+        if not scopes.get() or not is_inside(self):
             self._notify(event, value)
 
     def queue(self, event: EventName, value: Event) -> None:
@@ -91,17 +91,19 @@ class Listeners:
             raise outside  # once all is published (E5)
 
     def _notify(self, event: EventName, value: Event) -> None:
-        scope = Scope(self)
+        outer = scopes.get()
+        scope: list[object] = [self]
         outside: BaseException | None = None
         try:
-            scope.enter()
+            scopes.set((*outer, scope))
             for _, listener in self.by_event.get(event, ()):
                 try:
                     self._user_code(f"{event} listener", None, listener, value)
                 except BaseException as error:
                     outside = outside or error
         finally:
-            scope.leave()
+            scope.clear()
+            scopes.set(outer)
         if outside is not None:
             raise outside  # once all listeners were notified
 

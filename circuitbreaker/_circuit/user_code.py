@@ -14,7 +14,7 @@ from contextvars import ContextVar
 from types import CodeType
 from typing import Any, TypeVar
 
-__all__ = ["Scope", "UserCode"]
+__all__ = ["UserCode", "is_inside", "scopes"]
 
 T = TypeVar("T")
 
@@ -36,7 +36,7 @@ class UserCode:
         except BaseException as error:
             if _is_from_outside(error):
                 raise
-            if not Scope.of(_LOGGING):
+            if not is_inside(_LOGGING):
                 self.raised.append((what, error))
             return default
 
@@ -62,51 +62,32 @@ class UserCode:
 
 
 def _log(name: str, what: str, error: BaseException) -> None:
-    scope = Scope(
-        _LOGGING
-    )  # What a logging handler's own use of a breaker raises is not logged, or that might not end.
+    outer, scope = scopes.get(), [_LOGGING]
     try:
-        scope.enter()
+        scopes.set((*outer, scope))
         with suppress(Exception):  # of a logging handler, or of the import at shutdown: the caller must not see it (E4)
             from logging import getLogger  # Most programs have imported it; the others need not pay for it.
 
             getLogger("circuitbreaker").error("circuit %r: its %s raised", name, what, exc_info=error)
     finally:
-        scope.leave()
+        scope.clear()
+        scopes.set(outer)
 
 
 _LOGGING = object()
+"""The scope of logging. What a logging handler's own use of a breaker raises is not logged: that might not end."""
+
+scopes: ContextVar[tuple[list[object], ...]] = ContextVar("circuitbreaker.scopes", default=())
+"""Which code this is inside: in each list whose, until that code has ended, which empties the list.
+
+It belongs to the context: a thread, a task and a greenlet have each their own, also where several share a thread, or
+where threads were replaced by greenlets after this module was imported. What code starts is inside it until it ends.
+"""
 
 
-class Scope:
-    """Code that runs on behalf of `owner`, with all that it calls and starts, until it is left.
-
-    It belongs to the context: a thread, a task and a greenlet have each their own, also where several share a thread,
-    or where threads were replaced by greenlets after this module was imported.
-    """
-
-    __slots__ = ("_active", "_owner")
-
-    def __init__(self, owner: object) -> None:
-        self._owner = owner
-        self._active = True
-
-    @staticmethod
-    def of(owner: object) -> bool:
-        """Whether this code is in a scope of `owner`."""
-        return any(scope._owner is owner and scope._active for scope in _scopes.get())
-
-    def enter(self) -> None:
-        """Begin it in this context."""
-        _scopes.set((*_scopes.get(), self))
-
-    def leave(self) -> None:
-        """End it, also for what it has started that goes on."""
-        self._active = False
-        _scopes.set(tuple(scope for scope in _scopes.get() if scope._active))
-
-
-_scopes: ContextVar[tuple[Scope, ...]] = ContextVar("circuitbreaker.scopes", default=())
+def is_inside(whose: object) -> bool:
+    """Whether this code is inside code of `whose`."""
+    return any(scope and scope[0] is whose for scope in scopes.get())
 
 
 def _is_from_outside(error: BaseException) -> bool:
