@@ -19,7 +19,7 @@ __all__ = ["Permit", "is_within_trial"]
 
 _Around = tuple["ref[Permit]", "_Around | None"]
 _around: ContextVar[_Around | None] = ContextVar("circuitbreaker.trials", default=None)
-"""The permits of the trials that this context is inside, the innermost first. Tasks that it starts are inside them too."""
+"""The permits of the trials that this context is inside, the innermost first. Tasks that it starts are inside too."""
 
 
 def is_within_trial(period: HalfOpen, now: float) -> bool:
