@@ -92,7 +92,10 @@ class Permit:
 
     def enter(self) -> None:
         """Let calls of the same circuit that this context makes until this is settled ride on the trial (H5)."""
-        _around.set((ref(self), _around.get()))
+        outer = _around.get()
+        while outer is not None and ((permit := outer[0]()) is None or not permit._unsettled):
+            outer = outer[1]  # It was settled elsewhere.
+        _around.set((ref(self), outer))
 
     def _settle_as(self, verdict: Verdict, error: BaseException | None = None, result: object = NO_RESULT) -> None:
         """Settle with `verdict`, unless it is settled already."""

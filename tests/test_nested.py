@@ -14,8 +14,9 @@ import pytest
 import trio
 
 from circuitbreaker import CircuitBreaker, CircuitOpenError, CircuitState, KeyedBreakers, ManualClock, circuit
+from circuitbreaker.permit import _around
 
-from .support import Boom, attempt, fail, make_due, succeed
+from .support import Boom, attempt, fail, in_threads, make_due, succeed
 
 Nest = Callable[[CircuitBreaker, int], object]
 
@@ -296,3 +297,22 @@ def test_nothing_of_a_trial_is_left_in_its_context(clock: ManualClock) -> None:
     context.run(breaker.call, succeed)
     gc.collect()
     assert not [value for variable, value in context.items() if variable.name == "circuitbreaker.trials" and value]
+
+
+def test_trials_that_are_settled_elsewhere_leave_no_trace_in_the_context_they_began_in(clock: ManualClock) -> None:
+    """E7: at most the last one's, until the next begins."""
+    breaker = CircuitBreaker(half_open_max_attempts=3, success_threshold=3, clock=clock)
+
+    def depth() -> int:
+        found, around = 0, _around.get()
+        while around is not None:
+            found, around = found + 1, around[1]
+        return found
+
+    for _ in range(20):
+        breaker.open()
+        clock.advance(30)
+        stream = breaker(lambda: (yield))()  # type: ignore[var-annotated]
+        next(stream)
+        in_threads(1, stream.close)
+        assert depth() <= 1

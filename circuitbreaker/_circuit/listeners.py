@@ -102,7 +102,7 @@ class Listeners:
                 except BaseException as error:
                     outside = outside or error
         finally:
-            scope.clear()
+            scope[0] = None  # It is no call, so no interrupt comes before the next line is done.
             scopes.set(outer)
         if outside is not None:
             raise outside  # once all listeners were notified

@@ -11,7 +11,6 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 from contextvars import ContextVar
-from types import CodeType
 from typing import Any, TypeVar
 
 __all__ = ["UserCode", "is_inside", "scopes"]
@@ -62,7 +61,8 @@ class UserCode:
 
 
 def _log(name: str, what: str, error: BaseException) -> None:
-    outer, scope = scopes.get(), [_LOGGING]
+    outer = scopes.get()
+    scope: list[object] = [_LOGGING]
     try:
         scopes.set((*outer, scope))
         with suppress(Exception):  # of a logging handler, or of the import at shutdown: the caller must not see it (E4)
@@ -70,7 +70,7 @@ def _log(name: str, what: str, error: BaseException) -> None:
 
             getLogger("circuitbreaker").error("circuit %r: its %s raised", name, what, exc_info=error)
     finally:
-        scope.clear()
+        scope[0] = None  # It is no call, so no interrupt comes before the next line is done.
         scopes.set(outer)
 
 
@@ -78,7 +78,7 @@ _LOGGING = object()
 """The scope of logging. What a logging handler's own use of a breaker raises is not logged: that might not end."""
 
 scopes: ContextVar[tuple[list[object], ...]] = ContextVar("circuitbreaker.scopes", default=())
-"""Which code this is inside: in each list whose, until that code has ended, which empties the list.
+"""Which code this is inside: whose it is, in a list of its own, which the end of that code takes it out of.
 
 It belongs to the context: a thread, a task and a greenlet have each their own, also where several share a thread, or
 where threads were replaced by greenlets after this module was imported. What code starts is inside it until it ends.
@@ -87,7 +87,7 @@ where threads were replaced by greenlets after this module was imported. What co
 
 def is_inside(whose: object) -> bool:
     """Whether this code is inside code of `whose`."""
-    return any(scope and scope[0] is whose for scope in scopes.get())
+    return any(scope[0] is whose for scope in scopes.get())
 
 
 def _is_from_outside(error: BaseException) -> bool:
@@ -95,19 +95,18 @@ def _is_from_outside(error: BaseException) -> bool:
     return not issubclass(type(error), Exception) or not _signal_handlers().isdisjoint(_codes_in(error))
 
 
-def _signal_handlers() -> set[CodeType]:
+def _signal_handlers() -> set[object]:
     """The code of the handlers in force. Without `signal` there are none."""
     signal = sys.modules.get("signal")
     if signal is None:
         return set()
-    handlers = [signal.getsignal(number) for number in signal.valid_signals()]
-    codes = [getattr(getattr(handler, "__func__", handler), "__code__", None) for handler in handlers]
-    return {code for code in codes if isinstance(code, CodeType)}
+    handlers = filter(callable, map(signal.getsignal, signal.valid_signals()))
+    return {getattr(getattr(handler, "__func__", handler), "__code__", None) for handler in handlers}
 
 
-def _codes_in(error: BaseException) -> set[CodeType]:
+def _codes_in(error: BaseException) -> set[object]:
     """The code of all functions that `error` has passed."""
-    codes: set[CodeType] = set()
+    codes: set[object] = set()
     traceback = error.__traceback__
     while traceback is not None:
         codes.add(traceback.tb_frame.f_code)
