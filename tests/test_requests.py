@@ -45,6 +45,10 @@ def door(request: Request, send: Send) -> None:
         send(answer(401, b"who?", **{"WWW-Authenticate": 'Digest realm="all", nonce="abc", qop="auth"'}))
 
 
+def numbers(request: Request, send: Send) -> None:
+    send(answer(200, b"[1, 2]"))
+
+
 def two_lengths(request: Request, send: Send) -> None:
     send(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nwhich?")
     raise Hangup
@@ -52,7 +56,13 @@ def two_lengths(request: Request, send: Send) -> None:
 
 @pytest.fixture(scope="module")
 def site() -> Iterator[Site]:
-    pages = {"/packed": packed(PACKED), "/damaged": packed(DAMAGED), "/door": door, "/two-lengths": two_lengths}
+    pages = {
+        "/numbers": numbers,
+        "/packed": packed(PACKED),
+        "/damaged": packed(DAMAGED),
+        "/door": door,
+        "/two-lengths": two_lengths,
+    }
     with Site(pages) as site:
         yield site
 
@@ -166,6 +176,43 @@ def test_a_body_that_came_whole_is_a_success(
     assert ends(adapter) == (1, 0, 0)
     response.close()
     assert ends(adapter) == (1, 0, 0)
+
+
+@pytest.mark.parametrize("framing", ANSWERS)
+def test_a_body_is_judged_however_it_is_read(site: Site, way: str, framing: str) -> None:
+    """Some ways read each line in smaller parts, none reads a byte that is not judged."""
+    parts: list[bytes] = []
+    with session_of(CircuitBreakerAdapter(judge_part=parts.append)) as session:
+        response = session.get(f"{site.url}/cut/{framing}/{len(ANSWERS[framing])}", stream=True)
+        assert WAYS[way](response) == BODY
+    assert b"".join(parts) == BODY
+    assert {type(part) for part in parts} == {bytes}
+
+
+@pytest.mark.skipif(not hasattr(urllib3.HTTPResponse, "json"), reason="it came in the course of urllib3 2")
+def test_a_body_that_is_read_as_json_is_judged_as_bytes(site: Site) -> None:
+    parts: list[bytes] = []
+    with session_of(CircuitBreakerAdapter(judge_part=parts.append)) as session:
+        assert session.get(f"{site.url}/numbers", stream=True).raw.json() == [1, 2]
+    assert parts == [b"[1, 2]"]
+
+
+def test_a_body_ends_where_its_length_says_though_raw_stays_open(site: Site) -> None:
+    """As with urllib3-future."""
+
+    class Open(HTTPAdapter):
+        def send(self, *args: Any, **options: Any) -> requests.Response:
+            response = super().send(*args, **options)
+            response.raw.isclosed = lambda: False
+            return response
+
+    adapter = CircuitBreakerAdapter(Open())
+    with session_of(adapter) as session:
+        response = session.get(f"{site.url}/ok", stream=True)
+        assert response.raw.read(5) == BODY[:5]
+        assert ends(adapter) == (0, 0, 0)
+        assert response.raw.read(len(BODY) - 5) == BODY[5:]
+        assert ends(adapter) == (1, 0, 0)
 
 
 @pytest.mark.parametrize("framing", ANSWERS)
