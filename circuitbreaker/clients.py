@@ -255,6 +255,11 @@ class ClientCall:
         else:
             self._permit.release()
 
+    def ignored(self) -> None:
+        """The request ended in a way that says nothing about the server."""
+        self._reported = True
+        self._permit.release()
+
     def failed(self, error: BaseException) -> None:
         """The request ended with `error`, before or during its response. The judge decides what that means."""
         self._reported = True

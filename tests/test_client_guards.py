@@ -58,7 +58,7 @@ def test_a_block_that_says_nothing_of_the_end_counts_by_how_it_ends(guard: Clien
     assert totals(guard) == (2, 1, 0), "E2"
 
 
-@pytest.mark.parametrize("say", [lambda call: call.started(), lambda call: call.received(), lambda call: call.closed()])
+@pytest.mark.parametrize("say", [ClientCall.started, ClientCall.received, ClientCall.closed, ClientCall.ignored])
 def test_a_block_that_has_said_something_leaves_the_end_to_be_said(
     guard: ClientGuard, say: Callable[[ClientCall], None]
 ) -> None:

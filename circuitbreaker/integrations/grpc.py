@@ -10,7 +10,6 @@ one of `grpc.aio` whose task is cancelled while it waits for a response, by a ti
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
@@ -437,7 +436,7 @@ def _watch_async(call: Any, guarded: ClientCall, *, is_unary: bool) -> None:
     async def settle() -> None:
         code = await call.code()
         if code is grpc.StatusCode.CANCELLED:  # not by cancel(), which has settled the call
-            guarded.failed(asyncio.CancelledError())
+            guarded.ignored()
         elif is_unary or code is not grpc.StatusCode.OK or not guarded.judges_parts:
             _ended(guarded, code, await call.details(), await call.trailing_metadata())
 

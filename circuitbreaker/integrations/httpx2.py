@@ -261,7 +261,7 @@ def _sending(guard: ClientGuard, request: httpx2.Request) -> Generator[ClientCal
         yield call
     except BaseException as error:
         if upload is not None and upload.broke_off:
-            call.closed()  # It may be the response to another request, so it says nothing about this server.
+            call.ignored()  # It may be the response to another request.
         else:
             _give_request(error, request)
             call.failed(error)
