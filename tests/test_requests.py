@@ -31,6 +31,8 @@ PACKED = gzip.compress(LONG)
 DAMAGED = PACKED[:-8] + b"\0" * 8  # the checksum, so all of it is decoded before it is seen
 
 
+FUTURE = hasattr(urllib3, "AsyncHTTPResponse")
+"""Whether urllib3-future is installed in the place of urllib3."""
 READ1 = pytest.mark.skipif(not hasattr(urllib3.HTTPResponse, "read1"), reason="it came in the course of urllib3 2")
 
 
@@ -221,7 +223,7 @@ def test_a_body_that_was_cut_is_a_failure(
 ) -> None:
     """With the one reader that gets no error from urllib3, too: read1() of a body with a length."""
     response = session.get(f"{site.url}/cut/{framing}/{len(ANSWERS[framing]) - 8}", stream=True)
-    if (way, framing) == ("raw.read1", "length"):
+    if (way, framing) == ("raw.read1", "length") and not FUTURE:
         assert WAYS[way](response) == BODY[:-8]
     else:
         with pytest.raises((requests.RequestException, urllib3.exceptions.HTTPError)):
@@ -597,6 +599,7 @@ def test_hooks_see_the_answer_and_may_read_it(
     assert ends(adapter) == (2, 0, 0)
 
 
+@pytest.mark.skipif(FUTURE, reason="urllib3-future does it in another way")
 def test_a_body_can_be_passed_on(session: requests.Session, adapter: CircuitBreakerAdapter, site: Site) -> None:
     """The `raw` of one response is the body of another request."""
     with session.get(f"{site.url}/packed", stream=True) as response:
@@ -674,6 +677,7 @@ def test_a_trial_is_one_request_among_many_threads(site: Site, clock: ManualCloc
         assert only(guard).state is CircuitState.CLOSED
 
 
+@pytest.mark.skipif(FUTURE, reason="urllib3-future does it in another way")
 def test_a_head_that_was_cut_is_what_python_takes_it_for(
     session: requests.Session, adapter: CircuitBreakerAdapter, site: Site
 ) -> None:

@@ -26,7 +26,7 @@ __all__ = ["guard"]
 _NONE: Any = None  # FastAPI finds no connection to pass if its annotation is a union.
 
 
-def guard(breaker: str | CircuitBreaker) -> Callable[..., AsyncIterator[CircuitBreaker]]:
+def guard(breaker: str | CircuitBreaker) -> Callable[[], AsyncIterator[CircuitBreaker]]:
     """Return a dependency that guards the endpoint's call and yields the breaker: `Depends(guard("payments"))`.
 
     The endpoint may be sync or async. A refused call raises `CircuitOpenError`, and the endpoint does not run. Errors
