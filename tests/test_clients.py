@@ -50,6 +50,14 @@ def in_parts(request: Request, send: Callable[[bytes], object]) -> None:
     send(b"0\r\n\r\n")
 
 
+def in_compressed_parts(request: Request, send: Callable[[bytes], object]) -> None:
+    send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Encoding: gzip\r\n\r\n")
+    packer = zlib.compressobj(wbits=31)
+    for part in (packer.compress(b"one, ") + packer.flush(zlib.Z_SYNC_FLUSH), packer.compress(b"two") + packer.flush()):
+        send(f"{len(part):x}\r\n".encode() + part + b"\r\n")
+    send(b"0\r\n\r\n")
+
+
 def compressed(encoding: str, body: bytes) -> Callable[[Request, Callable[[bytes], object]], None]:
     return lambda request, send: send(answer(200, body, **{"Content-Encoding": encoding})) and None
 
@@ -58,6 +66,7 @@ def compressed(encoding: str, body: bytes) -> Callable[[Request, Callable[[bytes
 def site() -> Iterator[Site]:
     pages = {
         "/parts": in_parts,
+        "/gzip-parts": in_compressed_parts,
         "/gzip": compressed("gzip", gzip.compress(ERROR)),
         "/deflate": compressed("deflate", zlib.compress(ERROR)),
         "/unknown": compressed("unknown", ERROR),
@@ -259,6 +268,19 @@ def test_parts_are_judged_decompressed(make: Make, site: Site, path: str) -> Non
     client = make(judge_part=says_error)
     assert client.get(f"{site.url}{path}") == (200, ERROR)
     assert metrics(client).state is CircuitState.OPEN
+
+
+def test_after_a_part_that_is_a_failure_no_other_is_judged(make: Make, site: Site) -> None:
+    parts: list[bytes] = []
+
+    def judge_part(part: bytes) -> bool:
+        parts.append(part)
+        return b"one" in b"".join(parts)
+
+    client = make(judge_part=judge_part)
+    assert client.get(f"{site.url}/gzip-parts") == (200, b"one, two")
+    assert b"two" not in b"".join(parts) or parts == [b"one, two"]
+    assert metrics(client).total_failures == 1
 
 
 @pytest.mark.parametrize("framing", ANSWERS)

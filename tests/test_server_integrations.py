@@ -15,7 +15,7 @@ import sys
 import types
 import weakref
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from threading import Event, Thread
 from typing import Annotated, Any, NamedTuple
@@ -290,7 +290,8 @@ def on_waitress(app: Any) -> Iterator[int]:
     try:
         yield server.effective_port
     finally:
-        server.trigger.pull_trigger(server.close)
+        with suppress(OSError):  # A request that is ending has pulled it too, so that it is closed already.
+            server.trigger.pull_trigger(server.close)
         server.task_dispatcher.shutdown()
         thread.join(10)
         assert not thread.is_alive()
