@@ -90,7 +90,7 @@ class Permit:
     def __del__(self) -> None:
         # This may run at any moment, even while its thread holds the circuit's lock, so it only queues the release.
         if getattr(self, "_unsettled", None):  # None if an interrupt hit __init__
-            self._circuit.turns.put_off(self._circuit.engine.release, self._unsettled.pop())
+            self._circuit.turns.put_off(self._circuit.engine.release, self._unsettled.pop(), 0.0, 0.0)
 
     def __repr__(self) -> str:
         return f"<Permit of {self._circuit.name!r}, {'unsettled' if self._unsettled else 'settled'}>"

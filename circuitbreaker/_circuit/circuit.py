@@ -194,12 +194,14 @@ class Circuit:
             if isinstance(admission, Closed):
                 self._succeed(admission, now, duration)
             else:
-                self.turns.run(self._apply, engine.succeed, admission, now)
+                self.turns.run(self._apply, engine.succeed, admission, now, duration)
         elif verdict is Verdict.FAILURE:
             failure = readings.sum_up(self.user_code, self.clock, error, result)
             self.turns.run(self._apply, engine.fail, admission, now, duration, failure, error)
         else:
-            self.turns.run(engine.release, admission)
+            # A generator is closed while its consumer has its turn, and a release says nothing: neither was given up.
+            given_up = error is not None and not isinstance(error, GeneratorExit)
+            self.turns.run(self._apply, engine.release, admission, now, duration if given_up else 0.0)
         if started is not None and self.listeners.by_event:
             self._notify_ended(verdict, duration, error)
         self.publish_pending()

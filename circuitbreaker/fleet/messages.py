@@ -54,6 +54,8 @@ class Decision(NamedTuple):
     """1 for the first open period since the circuit was closed, 2 for the one after the first failed trial, ..."""
     failure: Failure | None
     """The last failure."""
+    slow_trial: float | None = None
+    """If slow calls opened it: the seconds beyond which a trial does not close it."""
 
 
 class Quotas(NamedTuple):
@@ -138,6 +140,8 @@ class Snapshot(NamedTuple):
     """The last failure, as far as a decision carried it."""
     digest: str
     """The options, in short, of the process that reported last."""
+    slow_trial: float | None = None
+    """If slow calls opened it: the seconds beyond which a trial does not close it."""
     successes: int = 0
     """Successful trials of this half-open period."""
     calls: Tallies = ()
