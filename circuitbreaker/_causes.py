@@ -62,7 +62,7 @@ def _made_of(error: BaseException) -> Chain:
 def _members(error: BaseException) -> Chain:
     """The members of a group; empty for any other error."""
     try:
-        members: Any = getattr(error, "exceptions", None)
+        members: tuple[Any, ...] | None = getattr(error, "exceptions", None)
     except Exception:  # of the error's own code
         return ()
     if isinstance(members, tuple) and all(isinstance(each, BaseException) for each in members):

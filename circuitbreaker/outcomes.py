@@ -136,7 +136,7 @@ class Outcomes(Value):
 def _types(errors: ErrorFilter) -> Types:
     """The types in a filter; none in a predicate."""
     if isinstance(errors, tuple):
-        return errors
+        return cast("Types", errors)
     return (errors,) if isinstance(errors, type) else ()
 
 

@@ -39,7 +39,9 @@ class Permit:
     def failure(self, error: BaseException | None = None) -> None:
         """Settle as a failure, with `error` if there is one.
 
-        An error that `ignore` matches, or that is not an `Exception` (E3), counts as ignored. `is_failure` is not used.
+        An error that says nothing about the dependency counts as ignored: one that `ignore` matches, that is not an
+        `Exception`, or that is a refusal (E3, E11), unless `is_failure` names its type. Any other is a failure,
+        whatever `is_failure` says. An ignored call may have been slow (E12).
 
         Raises:
             TypeError: `error` is not an exception.

@@ -236,7 +236,10 @@ class FailureRate(_Rate):
 
 
 class SlowCallRate(_Rate):
-    """Open when the share of slow calls in a window reaches `threshold`. A call may be slow whether it fails or not.
+    """Open when the share of slow calls in a window reaches `threshold`.
+
+    A call may be slow whether it fails or not, and also if it is given up: cancelled, or ended by an ignored error. A
+    trial that is slow does not close what slow calls opened (E12).
 
     Args:
         threshold: a ratio in (0, 1].

@@ -22,7 +22,6 @@ from circuitbreaker import (
 from circuitbreaker.clients import ClientGuard
 
 from .support import Boom, attempt, fail, succeed
-from .test_snapshots import engine_of, snapshot_of
 
 SLOW = SlowCallRate(0.5, slower_than=1, calls=4, minimum_calls=2)
 
@@ -244,12 +243,17 @@ def test_one_that_is_given_up_after_its_period_changes_nothing(make: Make, clock
     assert breaker.metrics().total_ignored == 5
 
 
+def go_on(copy: CircuitBreaker, breaker: CircuitBreaker, clock: ManualClock) -> None:
+    now = clock.monotonic()
+    copy._circuit.engine.restore(breaker._circuit.engine.snapshot(now), now)
+
+
 def test_they_are_in_snapshots(make: Make, clock: ManualClock) -> None:
     breaker = make(trip=SlowCallRate(0.75, slower_than=1, calls=4, minimum_calls=4))
     for _ in range(3):
         give_up(breaker, clock)
     copy = make(trip=SlowCallRate(0.75, slower_than=1, calls=4, minimum_calls=4))
-    engine_of(copy).restore(snapshot_of(breaker, clock), clock.monotonic())
+    go_on(copy, breaker, clock)
     for each in (breaker, copy):
         attempt(each)
         assert each.metrics().reason == "slow call rate (over 1 s) 75 % of 4 calls, threshold 75 %"
@@ -386,7 +390,7 @@ def test_a_slow_trial_that_comes_late_changes_nothing(make: Make, clock: ManualC
 def test_what_opened_it_is_in_snapshots(make: Make, clock: ManualClock) -> None:
     breaker = opened_by_slow_calls(make, clock)
     copy = make()
-    engine_of(copy).restore(snapshot_of(breaker, clock), clock.monotonic())
+    go_on(copy, breaker, clock)
     slow(copy, clock)
     assert copy.state is CircuitState.OPEN
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import math
-import sys
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from typing import Any
@@ -16,10 +15,7 @@ from circuitbreaker import CircuitBreaker, CircuitOpenError, CircuitState, Keyed
 from circuitbreaker.problems import refusal_in
 from circuitbreaker.retries import refusal_cause
 
-from .support import Boom, attempt, fail, make_due
-
-if sys.version_info < (3, 11):
-    from exceptiongroup import BaseExceptionGroup, ExceptionGroup
+from .support import BaseExceptionGroup, Boom, ExceptionGroup, attempt, fail, make_due
 
 
 def raising(error: BaseException) -> Callable[[], None]:

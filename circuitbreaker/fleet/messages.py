@@ -140,8 +140,6 @@ class Snapshot(NamedTuple):
     """The last failure, as far as a decision carried it."""
     digest: str
     """The options, in short, of the process that reported last."""
-    slow_trial: float | None = None
-    """If slow calls opened it: the seconds beyond which a trial does not close it."""
     successes: int = 0
     """Successful trials of this half-open period."""
     calls: Tallies = ()
@@ -162,3 +160,5 @@ class Snapshot(NamedTuple):
     """Whether calls elsewhere wait for leases in vain. A process that does not use its leases then returns them."""
     history: tuple[Batch, ...] = ()
     """For a process that reports for the first time: the calls of the policy's window, the oldest first."""
+    slow_trial: float | None = None
+    """If slow calls opened it: the seconds beyond which a trial does not close it."""
