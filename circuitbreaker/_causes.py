@@ -13,7 +13,7 @@ from typing import Any
 
 from .errors import CircuitOpenError
 
-__all__ = ["Chain", "errors_in", "head_of", "is_cancellation", "is_refusal", "of_the_caller", "refusal_in"]
+__all__ = ["Chain", "errors_in", "head_of", "is_cancellation", "of_the_caller", "refusal_in"]
 
 Chain = tuple[BaseException, ...]
 """An error, what it is made of, and so on; at least one."""
@@ -30,8 +30,9 @@ def errors_in(error: BaseException) -> Iterable[Chain]:
     An error that is no group, and was not raised from another, is one chain of itself. A chain has at most 10 errors,
     none of them twice, so the search ends even if an error is its own cause.
     """
-    inner = _made_of(error)
-    return _chains((error,), inner) if inner else ((error,),)
+    if error.__cause__ is None and not _members(error):  # Written out here, as most errors are of this kind.
+        return ((error,),)
+    return _chains((error,), _made_of(error))
 
 
 def _chains(first: Chain, inner: Chain) -> Iterator[Chain]:
@@ -72,22 +73,18 @@ def _members(error: BaseException) -> Chain:
 
 def head_of(chain: Chain) -> BaseException:
     """The outermost error of `chain` that is no group."""
-    return chain[0] if len(chain) == 1 else next((each for each in chain if not _members(each)), chain[-1])
+    return next((each for each in chain if not _members(each)), chain[-1])
 
 
 # Refusals
-
-
-def is_refusal(error: BaseException) -> bool:
-    """Whether a circuit raised `error`. An error may lie about its class, but not about its type."""
-    return issubclass(type(error), CircuitOpenError)
 
 
 def refusal_in(error: BaseException) -> CircuitOpenError | None:
     """The refusal that `error` is or was raised from; the longest one, if `error` is a group of nothing else."""
     longest: Any = None
     for chain in errors_in(error):
-        refusal: Any = next(filter(is_refusal, chain), None)
+        # An error may lie about its class, but not about its type.
+        refusal: Any = next((each for each in chain if issubclass(type(each), CircuitOpenError)), None)
         if refusal is None:
             return None
         if longest is None or refusal.retry_after > longest.retry_after:

@@ -13,9 +13,9 @@ from enum import Enum
 from typing import Any, cast
 
 from ._callables import is_awaitable, plain_callable
-from ._causes import Chain, errors_in, head_of, is_cancellation, is_refusal, of_the_caller
+from ._causes import Chain, errors_in, head_of, is_cancellation, of_the_caller
 from ._values import Value
-from .errors import CircuitBreakerError
+from .errors import CircuitBreakerError, CircuitOpenError
 
 __all__ = ["NO_RESULT", "ErrorFilter", "Outcomes", "Verdict"]
 
@@ -50,7 +50,7 @@ class Outcomes(Value):
     _ignored: Types
     _named: Types
     _refusals: Types
-    _unnamed: Verdict
+    _unnamed: Verdict | None
 
     def __init__(
         self, is_failure: ErrorFilter, ignore: ErrorFilter, is_failure_result: Callable[[Any], bool] | None
@@ -67,7 +67,7 @@ class Outcomes(Value):
             _ignored=_types(ignore),
             _named=tuple(kind for kind in failures if kind not in _EVERYTHING),
             _refusals=tuple(kind for kind in failures if issubclass(kind, CircuitBreakerError)),
-            _unnamed=Verdict.FAILURE if any(kind in _EVERYTHING for kind in failures) else Verdict.SUCCESS,
+            _unnamed=_verdict_on_the_rest(is_failure),
         )
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -81,11 +81,11 @@ class Outcomes(Value):
         """
         if not self._ignored and _says(self.ignore, error):
             return Verdict.IGNORED
-        found, unnamed = Verdict.IGNORED, None
+        found, unnamed = Verdict.IGNORED, self._unnamed
         for chain in errors_in(error):
             verdict = self._of_chain(chain, circuit_id)
             if verdict is None:
-                verdict = unnamed = unnamed or self._of_unnamed(error)
+                verdict = unnamed = unnamed or self._ask(error)
             if verdict is Verdict.FAILURE:
                 return verdict
             if verdict is Verdict.SUCCESS:
@@ -94,13 +94,14 @@ class Outcomes(Value):
 
     def _of_chain(self, chain: Chain, circuit_id: int) -> Verdict | None:
         """The verdict on `chain`, if its types say one."""
-        head = head_of(chain)
+        head = chain[0] if len(chain) == 1 else head_of(chain)
         if not isinstance(head, Exception):
             return Verdict.FAILURE if isinstance(head, self._named) else Verdict.IGNORED
         if is_cancellation(head):
             return Verdict.IGNORED
         for each in chain:
-            if is_refusal(each) and self._ignores_refusal(each, circuit_id):
+            # An error may lie about its class, but not about its type.
+            if issubclass(type(each), CircuitOpenError) and self._ignores_refusal(each, circuit_id):
                 return Verdict.IGNORED
         for each in chain:  # The outermost error that an option names decides.
             if isinstance(each, self._ignored) and isinstance(each, Exception):
@@ -114,12 +115,11 @@ class Outcomes(Value):
         # Subclasses of the user's need not have called __init__.
         return vars(refusal).get("circuit_id") == circuit_id or not isinstance(refusal, self._refusals)
 
-    def _of_unnamed(self, error: BaseException) -> Verdict:
-        if isinstance(self.is_failure, type | tuple):
-            return self._unnamed
+    def _ask(self, error: BaseException) -> Verdict:
+        """The verdict of the predicate `is_failure`."""
         if not isinstance(error, Exception):
             return Verdict.IGNORED  # A group with an interrupt in it is nothing that a predicate expects.
-        return Verdict.FAILURE if self.is_failure(error) else Verdict.SUCCESS
+        return Verdict.FAILURE if _says(self.is_failure, error) else Verdict.SUCCESS
 
     def of_result(self, result: object) -> Verdict:
         """The verdict on a call that returned `result`."""
@@ -136,8 +136,15 @@ class Outcomes(Value):
 def _types(errors: ErrorFilter) -> Types:
     """The types in a filter; none in a predicate."""
     if isinstance(errors, tuple):
-        return cast("Types", errors)
+        return errors  # pyright: ignore[reportUnknownVariableType]
     return (errors,) if isinstance(errors, type) else ()
+
+
+def _verdict_on_the_rest(is_failure: ErrorFilter) -> Verdict | None:
+    """The verdict on what no option names; `None` if a predicate decides."""
+    if not isinstance(is_failure, type | tuple):
+        return None
+    return Verdict.FAILURE if any(kind in _EVERYTHING for kind in _types(is_failure)) else Verdict.SUCCESS
 
 
 def _says(errors: ErrorFilter, error: BaseException) -> bool:

@@ -399,6 +399,7 @@ class _CombinedWatch(SparseWatch):
 
     def __init__(self, watches: list[SparseWatch]) -> None:
         self._watches = watches
+        self.slow_trial = math.inf
         self._aim()
 
     def see(self, outcome: Outcome) -> str | None:

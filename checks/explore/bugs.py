@@ -322,7 +322,7 @@ _plant(
 # What only the graph shows: the account is made to believe these
 
 
-def _open_by_a_success(engine: Engine, trial: Any, now: float) -> Any:
+def _open_by_a_success(engine: Engine, trial: Any, now: float, duration: float) -> Any:
     engine._count_success(now)
     return engine._open(now, "a trial succeeded", None) if engine._counts(trial) else None
 

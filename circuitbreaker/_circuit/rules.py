@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .._engine.periods import HalfOpen, Open, trial_timeout
+from .._engine.periods import TRIAL_TIME, HalfOpen, Open
 from .._engine.watches import SparseWatch
 from .._values import seconds
 from ..backoff import Constant, Opening, Strategy
@@ -40,7 +40,9 @@ class LocalRules:
     def half_open(self, opened: Open, now: float) -> HalfOpen | None:
         """The half-open period that follows `opened`."""
         settings = self._settings
-        timeout = trial_timeout(settings.half_open_timeout, opened.length)
+        timeout = settings.half_open_timeout
+        if timeout is None:
+            timeout = opened.length or TRIAL_TIME
         return HalfOpen(opened, settings.half_open_max_attempts, timeout, settings.success_threshold)
 
 

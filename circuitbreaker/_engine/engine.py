@@ -139,7 +139,7 @@ class Engine:
         if period is not self.period:
             return None  # The circuit moved on while this call was in flight.
         reason = period.see(Outcome(number, now, False, 0, duration))
-        return self._trip(period, now, reason, None) if reason else None
+        return self._open(now, reason, None, slow_trial=period.watch.slow_trial) if reason else None
 
     def succeed(self, trial: Trial, now: float, duration: float) -> Transition | None:
         """End a trial in success. If it was too slow, it opens again what slow calls opened (E12)."""
@@ -164,7 +164,7 @@ class Engine:
         if admission is not self.period:
             return None  # The circuit moved on while this call was in flight.
         reason = admission.fail(now, duration, error)
-        return self._trip(admission, now, reason, error) if reason else None
+        return self._open(now, reason, error, slow_trial=admission.watch.slow_trial) if reason else None
 
     def _fail_trial(
         self, trial: Trial, now: float, failure: LastFailure, error: BaseException | None
@@ -182,7 +182,7 @@ class Engine:
         if admission is not self.period or duration <= admission.slower_than:
             return None
         reason = admission.give_up(now, duration)
-        return self._trip(admission, now, reason, None) if reason else None
+        return self._open(now, reason, None, slow_trial=admission.watch.slow_trial) if reason else None
 
     def _release_trial(self, trial: Trial, now: float, duration: float) -> Transition | None:
         period = trial.period
@@ -257,9 +257,6 @@ class Engine:
 
     # Transitions
 
-    def _trip(self, period: Closed, now: float, reason: str, error: BaseException | None) -> Transition:
-        return self._open(now, reason, error, slow_trial=period.watch.slow_trial)
-
     def _open(
         self,
         now: float,
@@ -299,7 +296,7 @@ class Engine:
 
     def trip(self, period: Closed, now: float, reason: str) -> Transition | None:
         """Open because the policy says so by what other processes saw; do nothing if `period` is over."""
-        return self._trip(period, now, reason, None) if period is self.period else None
+        return self._open(now, reason, None, slow_trial=period.watch.slow_trial) if period is self.period else None
 
     def new_closed(self, hold: Hold | None) -> Closed:
         """A closed period under `hold`."""

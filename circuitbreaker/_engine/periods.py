@@ -17,6 +17,7 @@ from .watches import NEVER, Outcome, SparseWatch
 
 __all__ = [
     "NOT_YET",
+    "TRIAL_TIME",
     "Admission",
     "Closed",
     "HalfOpen",
@@ -25,12 +26,14 @@ __all__ = [
     "Trial",
     "opened_by",
     "total",
-    "trial_timeout",
 ]
 
 
 NOT_YET = -math.inf
 """A time before all others."""
+
+TRIAL_TIME = 30.0
+"""Seconds that a trial keeps its attempt after an open period of 0 seconds, which says nothing about that."""
 
 
 def total(tally: count[int]) -> int:
@@ -281,16 +284,6 @@ Admission = Closed | Trial
 """What a call is admitted with, and settles with."""
 
 Period = Closed | Open | HalfOpen
-
-
-def trial_timeout(given: float | None, length: float) -> float:
-    """Seconds that a trial keeps its attempt: those given, or as many as the open period before it lasted.
-
-    A period of 0 seconds says nothing about trials: then they are 30.
-    """
-    if given is not None:
-        return given
-    return length if length > 0 else 30.0
 
 
 def opened_by(period: Period) -> Open | None:

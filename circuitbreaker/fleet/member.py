@@ -14,7 +14,7 @@ from typing import Protocol
 
 from .._circuit.rules import LocalRules
 from .._engine.engine import Engine, Transition
-from .._engine.periods import Closed, HalfOpen, Period, trial_timeout
+from .._engine.periods import TRIAL_TIME, Closed, HalfOpen, Period
 from .._values import format_seconds
 from ..events import Hold
 from ..options import Settings
@@ -237,7 +237,7 @@ class Member:
         opened = open_period(snapshot, now, wall)
         if snapshot.state == "open":
             return opened
-        timeout = trial_timeout(self.quotas.lease, snapshot.length)
+        timeout = self.quotas.lease or snapshot.length or TRIAL_TIME
         return LeasedHalfOpen(opened, self.quotas.attempts, timeout, self.quotas.successes, self)
 
     def _learn(self, engine: Engine, snapshot: Snapshot, report: Report, now: float) -> Transition | None:
