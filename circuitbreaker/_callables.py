@@ -61,13 +61,13 @@ def plain_callable(name: str, value: Any) -> Callable[..., Any]:
     return function
 
 
-def any_callable(name: str, value: Any) -> Callable[..., Any]:
-    """Return `value` if it is a function of any kind, or another callable object, but not a class.
+def any_callable(name: str, value: Any, classes: bool = False) -> Callable[..., Any]:
+    """Return `value` if it is a function of any kind, or another callable object; a class only if `classes` may be.
 
     Raises:
         TypeError: it is anything else.
     """
-    if isinstance(value, type):
+    if isinstance(value, type) and not classes:
         raise TypeError(f"{name} must be a function, got the class {value!r}")
     if is_awaitable(value):
         raise TypeError(f"{name} must be a function, got something already called: {value!r}")

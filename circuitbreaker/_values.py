@@ -9,18 +9,18 @@ import sys
 from datetime import timedelta
 from typing import Any, ClassVar
 
-__all__ = ["Value", "at_least", "counted", "format_seconds", "positive_count", "ratio", "seconds"]
+__all__ = ["Value", "at_least", "boolean", "counted", "format_seconds", "positive_count", "ratio", "seconds"]
 
 
 class Value:
-    """A frozen value. `_set` sets its slots, once; two values are equal if their types and slots are."""
+    """A frozen value. `_set` sets its slots, once; two values are equal if their types and public slots are."""
 
     __slots__ = ()
     _names: ClassVar[tuple[str, ...]] = ()
 
     def __init_subclass__(cls) -> None:
         own = cls.__dict__.get("__slots__", ())
-        cls._names = (*cls._names, *own)
+        cls._names = (*cls._names, *(name for name in own if not name.startswith("_")))
 
     def _set(self, **fields: object) -> None:
         for name, value in fields.items():
@@ -57,6 +57,16 @@ def _rebuild(kind: type[Value], fields: dict[str, object]) -> Value:
 
 def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def boolean(name: str, value: Any) -> bool:
+    """Return `value` if it is `True` or `False`, or raise `TypeError`.
+
+    A text such as `"false"` counts as true, and would reveal what may be a secret.
+    """
+    if not isinstance(value, bool):
+        raise TypeError(f"{name} must be True or False, got {value!r}")
+    return value
 
 
 def positive_count(name: str, value: Any) -> int:
@@ -96,12 +106,16 @@ def ratio(name: str, value: Any) -> float:
     return float(value)
 
 
-def seconds(name: str, value: Any) -> float:
-    """`value`, a number of seconds or a `timedelta`, in seconds, if it is more than 0 and finite."""
+def seconds(name: str, value: Any, zero: bool = False) -> float:
+    """`value`, a number of seconds or a `timedelta`, in seconds, if it is more than 0 and finite.
+
+    With `zero`, it may be 0.
+    """
     if isinstance(value, timedelta):
         value = value.total_seconds()
     if not _is_number(value):
         raise TypeError(f"{name} must be a number of seconds or a timedelta, got {value!r}")
-    if not 0 < value <= sys.float_info.max:
-        raise ValueError(f"{name} must be more than 0 seconds and finite, got {value!r}")
+    if not (0 < value <= sys.float_info.max or (zero and value == 0)):
+        rule = "at least 0 seconds" if zero else "more than 0 seconds"
+        raise ValueError(f"{name} must be {rule} and finite, got {value!r}")
     return float(value)

@@ -1,7 +1,7 @@
 """How long to stay open: a constant, growing or jittered time, or the one that the failure itself asks for.
 
 A strategy is a callable from `Opening` to seconds. It is called once per open period (O4), under the breaker's lock.
-If it raises, or returns anything but a positive finite number, the period lasts 30 seconds (E4).
+If it raises, or returns anything but a finite number of at least 0, the period lasts 30 seconds (E4).
 """
 
 from __future__ import annotations
@@ -9,9 +9,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from datetime import timedelta, timezone
+from itertools import product
 from typing import Any, NamedTuple
 
 from ._callables import is_awaitable, plain_callable
+from ._causes import Chain, errors_in
 from ._values import Value, at_least, format_seconds, seconds
 
 __all__ = ["Constant", "ExponentialBackoff", "Opening", "RetryAfter", "Strategy", "as_strategy"]
@@ -39,7 +41,7 @@ class Constant(Value):
     seconds: float
 
     def __init__(self, name: str, value: float | timedelta) -> None:
-        self._set(seconds=seconds(name, value))
+        self._set(seconds=seconds(name, value, zero=True))
 
     def __call__(self, opening: Opening) -> float:
         """The same seconds each time."""
@@ -106,38 +108,65 @@ def _random() -> float:
 
 
 class RetryAfter(Value):
-    """As long as the failure itself asks for, at most `maximum`; `fallback` if it asks for no positive finite time.
+    """As `fallback` says, and longer if the failure itself asks for more time, up to `maximum`.
 
     A failure asks through an attribute `retry_after` (a number of seconds or a `timedelta`), or through a `Retry-After`
-    header, in seconds or as an HTTP date (RFC 9110, 10.2.3), on `error.response` or on the error.
+    header, in seconds or as an HTTP date (RFC 9110, 10.2.3), on `error.response` or on the error. If it does not ask
+    itself, the errors that it was raised from may; of a group, whoever asks for the longest time counts.
 
     Args:
-        fallback: seconds, a `timedelta`, or another strategy.
+        fallback: seconds, a `timedelta`, or another strategy. Its growth and jitter apply whatever a failure asks for.
         maximum: the longest period that a failure can ask for, in seconds or as a `timedelta`.
+        minimum: the shortest period that a failure can ask for, in seconds or as a `timedelta`; it may then be shorter
+            than the fallback. By default a failure cannot shorten a period: a service that asks for no time at all, by
+            mistake, would get no rest.
 
     Raises:
         ValueError: an argument breaks its rule.
         TypeError: an argument is of the wrong kind.
     """
 
-    __slots__ = ("fallback", "maximum")
+    __slots__ = ("fallback", "maximum", "minimum")
     fallback: Strategy
     maximum: float
+    minimum: float | None
 
-    def __init__(self, fallback: float | timedelta | Strategy, maximum: float | timedelta = 600.0) -> None:
-        self._set(fallback=as_strategy("fallback", fallback), maximum=seconds("maximum", maximum))
+    def __init__(
+        self,
+        fallback: float | timedelta | Strategy,
+        maximum: float | timedelta = 600.0,
+        minimum: float | timedelta | None = None,
+    ) -> None:
+        self._set(
+            fallback=as_strategy("fallback", fallback),
+            maximum=seconds("maximum", maximum),
+            minimum=None if minimum is None else seconds("minimum", minimum),
+        )
+        if self.minimum is not None and self.maximum < self.minimum:
+            raise ValueError(f"maximum must be at least minimum, {self.minimum:g}: got {maximum!r}")
 
     def __call__(self, opening: Opening) -> float:
-        """Seconds that the failure asks for, or else those of the fallback."""
+        """Seconds of the fallback, or those that the failure asks for."""
         asked = _requested_delay(opening.error, opening.time)
-        return self.fallback(opening) if asked is None else min(asked, self.maximum)
+        if asked is None:
+            return self.fallback(opening)
+        least = self.fallback(opening) if self.minimum is None else self.minimum
+        return max(least, min(asked, self.maximum))
 
 
 def _requested_delay(error: BaseException | None, now: float) -> float | None:
-    """Seconds that `error` asks for, from the first of three sources that gives a positive finite number."""
-    for ask in (_attribute, _header_of_response, _header):
+    """Seconds that `error` asks for, itself or by what it is made of: the longest of a group's."""
+    if error is None:
+        return None
+    asked = (_requested_by(chain, now) for chain in errors_in(error))
+    return max((each for each in asked if each is not None), default=None)
+
+
+def _requested_by(chain: Chain, now: float) -> float | None:
+    """What the outermost error of `chain` asks for that asks for a positive finite time, by one of three sources."""
+    for each, ask in product(chain, (_attribute, _header_of_response, _header)):
         try:
-            asked = _delay(ask(error), now)
+            asked = _delay(ask(each), now)
         except Exception:
             continue  # The source is missing, malformed, or raises in the error's own code.
         if asked is not None and 0 < asked < math.inf:

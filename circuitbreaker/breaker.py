@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 from functools import partial
 from sys import _getframe
 from types import EllipsisType, FrameType, TracebackType
@@ -15,6 +16,7 @@ from ._circuit.blocks import Blocks
 from ._circuit.circuit import Circuit
 from ._circuit.listeners import Listener, check_event, check_listener
 from ._engine.periods import Closed
+from ._values import seconds as in_seconds
 from .events import CircuitState, EventName, Hold, Metrics
 from .options import Options, Settings, merged
 from .permit import Permit
@@ -139,14 +141,16 @@ class CircuitBreaker:
     def call(self, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call `function` guarded, and return what it returns; for a coroutine function, a coroutine.
 
+        `function` may be a class, whose instance is made guarded.
+
         If a plain function returns an awaitable, the call lasts until that has been awaited, and `call` returns a
         coroutine in its place.
 
         Raises:
             CircuitOpenError: the circuit refused, and there is no `fallback`.
-            TypeError: `function` is a class, or the result of a call.
+            TypeError: `function` cannot be called, or is the result of a call.
         """
-        result: R = call(self._circuit, any_callable("function", function), args, kwargs)
+        result: R = call(self._circuit, any_callable("function", function, classes=True), args, kwargs)
         return result
 
     def __call__(self, function: Callable[P, R], /) -> Guarded[P, R]:
@@ -201,9 +205,17 @@ class CircuitBreaker:
 
     # Control
 
-    def open(self) -> None:
-        """Open as a trip would, for `reset_timeout` (M1). Do nothing if the circuit is open."""
-        self._circuit.override(self._circuit.engine.open)
+    def open(self, seconds: float | timedelta | None = None) -> None:
+        """Open as a trip would, for `reset_timeout` (M1). Do nothing if the circuit is open.
+
+        With `seconds`, a number or a `timedelta`, open for this long from now on, also if the circuit is open.
+
+        Raises:
+            ValueError: `seconds` is negative, or not finite.
+            TypeError: `seconds` is neither a number nor a `timedelta`.
+        """
+        length = None if seconds is None else in_seconds("seconds", seconds, zero=True)
+        self._circuit.override(self._circuit.engine.open, length)
 
     def reset(self) -> None:
         """Close, and forget the counts, the hold and the growth of `reset_timeout` (M1). Totals stay."""

@@ -21,8 +21,10 @@ from types import EllipsisType, TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
 
 from ._callables import plain_callable
+from ._causes import is_cancellation
+from ._values import boolean
 from .backoff import RetryAfter, as_strategy
-from .errors import CircuitBreakerError
+from .errors import CircuitBreakerError, CircuitOpenError
 from .keyed import DEFAULT_MAXSIZE, KeyedBreakers
 from .options import NAMES_ELSEWHERE, Options, merged
 from .permit import Permit
@@ -80,6 +82,8 @@ class ClientOptions(Options, total=False):
     """
     timed_until: Literal["headers", "end"]
     """Whether a request's duration, for `SlowCallRate`, ends when the response starts, or ends. Default "headers"."""
+    retry_after: bool
+    """Whether a server's `Retry-After` lengthens the open period. Default `True`."""
     maxsize: int
     """How many breakers to keep, as in `KeyedBreakers`. Default 1024."""
     registry: Registry | EllipsisType | None
@@ -124,8 +128,8 @@ class ClientGuard:
         name: the client's name, unless `options` has another.
         key: returns the key of a request's circuit, unless `options` has another function.
         judge: judges how a request ended, unless `options` has another judge.
-        options: the user's options. Whatever `reset_timeout` is, a server's `Retry-After` takes precedence, up to 600
-            seconds; give a `RetryAfter` to set another limit.
+        options: the user's options. Whatever `reset_timeout` is, a server's `Retry-After` lengthens the open period, up
+            to 600 seconds; give a `RetryAfter` to set another limit, or `retry_after=False` to leave it out.
 
     Raises:
         ValueError: an option breaks its rule.
@@ -145,12 +149,13 @@ class ClientGuard:
         self.judge_part: PartJudge | None = part if part is None else plain_callable("judge_part", part)
         """The user's judge of the parts of a body, if there is one."""
         self.timed_until: str = _one_of("timed_until", ours.pop("timed_until", "headers"), ("headers", "end"))
+        retry_after = boolean("retry_after", ours.pop("retry_after", True))
         maxsize, registry = ours.pop("maxsize", DEFAULT_MAXSIZE), ours.pop("registry", ...)
         self.breakers: KeyedBreakers = KeyedBreakers(
             self._name,
             maxsize=maxsize,
             registry=registry,
-            **_breaker_options(ours, resolve_registry(registry, self._name)),
+            **_breaker_options(ours, resolve_registry(registry, self._name), retry_after),
         )
         """The breakers, by key."""
 
@@ -261,9 +266,15 @@ class ClientCall:
         self._permit.release()
 
     def failed(self, error: BaseException) -> None:
-        """The request ended with `error`, before or during its response. The judge decides what that means."""
+        """The request ended with `error`, before or during its response. The judge decides what that means.
+
+        A request that was given up, by a cancellation or an interrupt, is ignored, but may have been slow (E12).
+        """
         self._reported = True
-        failed = self._guard.judge(error) if isinstance(error, Exception) else None
+        if not isinstance(error, Exception) or is_cancellation(error):
+            self._permit.settle(error)
+            return
+        failed = self._guard.judge(error)
         if failed is None:
             self._permit.release()
         elif failed:
@@ -309,10 +320,13 @@ def _check_names(options: Mapping[str, Any]) -> None:
             raise TypeError(f"there is no option {name!r} for a client; the options are {', '.join(allowed)}")
 
 
-def _breaker_options(options: Mapping[str, Any], home: Registry | None) -> Options:
-    """The breakers' options: a server's `Retry-After` overrides `reset_timeout`, and only the judge judges."""
+def _breaker_options(options: Mapping[str, Any], home: Registry | None, retry_after: bool) -> Options:
+    """The breakers' options: a server's `Retry-After` may lengthen `reset_timeout`, and only the judge judges."""
     given = cast("Options", options)
     strategy = (given if home is None else merged(home.defaults, given)).get("reset_timeout", 30.0)
-    if not isinstance(strategy, RetryAfter):
+    if not retry_after and isinstance(strategy, RetryAfter):
+        raise ValueError(f"retry_after=False contradicts reset_timeout={strategy!r}: leave one of them out")
+    if retry_after and not isinstance(strategy, RetryAfter):
         strategy = RetryAfter(as_strategy("reset_timeout", strategy))
-    return {**given, "reset_timeout": strategy, "ignore": ()}  # The registry's `ignore` must not apply.
+    # The registry's filters must not apply, and a judge may count refusals.
+    return {**given, "reset_timeout": strategy, "is_failure": (Exception, CircuitOpenError), "ignore": ()}

@@ -26,17 +26,19 @@ class Options(TypedDict, total=False):
     trip: TripPolicy
     """When to open."""
     reset_timeout: float | timedelta | Strategy
-    """How long to stay open: seconds, or a strategy. Default 30.0."""
+    """How long to stay open: seconds, or a strategy. After 0 seconds, the next call is a trial. Default 30.0."""
     success_threshold: int
     """How many successful trials close a half-open circuit. Default 1."""
     half_open_max_attempts: int
     """How many trials one half-open period may admit, running or finished. Default 3."""
     half_open_timeout: float | timedelta | None
-    """Seconds a trial may take before its attempt goes to another call. Default: the length of the open period."""
+    """Seconds a trial may take before its attempt goes to another call. Default: the length of the open period, or 30
+    if that was 0."""
     is_failure: ErrorFilter
-    """Which errors count against the circuit. Default `Exception`."""
+    """Which errors count against the circuit. Types are looked for in groups and causes too (E11). Default `Exception`,
+    which stands for all but refusals by other circuits and the ends of iterations."""
     ignore: ErrorFilter
-    """Which errors count neither as failure nor as success. Default none."""
+    """Which errors count neither as failure nor as success; a group, only if all its members are such. Default none."""
     is_failure_result: Callable[[Any], bool] | None
     """Which returned values count as failures. Default none."""
     fallback: Callable[..., Any] | None

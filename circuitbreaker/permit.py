@@ -56,7 +56,9 @@ class Permit:
     def failure(self, error: BaseException | None = None) -> None:
         """Settle as a failure, with `error` if there is one.
 
-        An error that `ignore` matches, or that is not an `Exception` (E3), counts as ignored. `is_failure` is not used.
+        An error that says nothing about the dependency counts as ignored: one that `ignore` matches, that is not an
+        `Exception`, or that is a refusal (E3, E11), unless `is_failure` names its type. Any other is a failure,
+        whatever `is_failure` says. An ignored call may have been slow (E12).
 
         Raises:
             TypeError: `error` is not an exception.
@@ -128,7 +130,7 @@ class Permit:
     def __del__(self) -> None:
         # This may run at any moment, even while its thread holds the circuit's lock, so it only queues the release.
         if getattr(self, "_unsettled", None):  # None if an interrupt hit __init__
-            self._circuit.turns.put_off(self._circuit.engine.release, self._unsettled.pop())
+            self._circuit.turns.put_off(self._circuit.engine.release, self._unsettled.pop(), 0.0, 0.0)
 
     def __repr__(self) -> str:
         return f"<Permit of {self._circuit.name!r}, {'unsettled' if self._unsettled else 'settled'}>"

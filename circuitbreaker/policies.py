@@ -12,7 +12,7 @@ from datetime import timedelta
 from typing import Any, Protocol
 
 from ._engine.snapshot import WatchSnapshot
-from ._engine.watches import LastCalls, LastSeconds, Outcome, SparseWatch
+from ._engine.watches import NEVER, LastCalls, LastSeconds, Outcome, SparseWatch
 from ._values import Value, counted, positive_count, ratio
 from ._values import seconds as in_seconds
 
@@ -236,7 +236,10 @@ class FailureRate(_Rate):
 
 
 class SlowCallRate(_Rate):
-    """Open when the share of slow calls in a window reaches `threshold`. A call may be slow whether it fails or not.
+    """Open when the share of slow calls in a window reaches `threshold`.
+
+    A call may be slow whether it fails or not, and also if it is given up: cancelled, or ended by an ignored error. A
+    trial that is slow does not close what slow calls opened (E12).
 
     Args:
         threshold: a ratio in (0, 1].
@@ -311,16 +314,43 @@ class _FailureRateWatch(_RateWatch):
 
 
 class _SlowCallRateWatch(_RateWatch):
-    __slots__ = ("slower_than",)
+    """Its numbers are those of the period, and one more for each slow call that was given up."""
+
+    __slots__ = ("_given_up", "slow_trial", "slower_than")
 
     def __init__(self, policy: SlowCallRate) -> None:
+        self._given_up = 0
         super().__init__(policy)
-        self.slower_than = policy.slower_than
+        self.slower_than = self.slow_trial = policy.slower_than
 
     def see(self, outcome: Outcome) -> str | None:
+        return self._see(outcome._replace(number=outcome.number + self._given_up))
+
+    def give_up(self, number: int, at: float, duration: float) -> str | None:
+        if duration <= self.slower_than:
+            return None
+        self._given_up += 1
+        return self._see(Outcome(number + self._given_up, at, False, 0, duration))
+
+    def _see(self, outcome: Outcome) -> str | None:
         if (found := self._judge(outcome, outcome.duration > self.slower_than)) is None:
             return None
         return f"slow call rate (over {self.slower_than:g} s) {_share(self._policy, *found)}"
+
+    def count_unseen(self, number: int, at: float) -> None:
+        super().count_unseen(number + self._given_up, at)
+
+    def snapshot(self, number: int, now: float) -> WatchSnapshot:
+        return self._given_up, super().snapshot(number + self._given_up, now)
+
+    def restore(self, snapshot: WatchSnapshot, number: int, now: float) -> None:
+        self._given_up, window = snapshot
+        super().restore(window, number + self._given_up, now)
+
+    def _aim(self) -> None:
+        super()._aim()
+        if self.next_number != NEVER:
+            self.next_number -= self._given_up
 
 
 def _share(policy: _Rate, hits: int, calls: int) -> str:
@@ -365,16 +395,27 @@ class AllOf(_Combined):
 class _CombinedWatch(SparseWatch):
     """Shows each outcome to all of its watches, and asks for every success that any of them needs to see."""
 
-    __slots__ = ("_watches", "next_number", "next_time", "slower_than")
+    __slots__ = ("_watches", "next_number", "next_time", "slow_trial", "slower_than")
 
     def __init__(self, watches: list[SparseWatch]) -> None:
         self._watches = watches
+        self.slow_trial = math.inf
         self._aim()
 
-    def _reasons(self, outcome: Outcome) -> list[str | None]:
-        reasons = [watch.see(outcome) for watch in self._watches]
+    def see(self, outcome: Outcome) -> str | None:
+        return self._decide([watch.see(outcome) for watch in self._watches])
+
+    def give_up(self, number: int, at: float, duration: float) -> str | None:
+        return self._decide([watch.give_up(number, at, duration) for watch in self._watches])
+
+    def _decide(self, reasons: list[str | None]) -> str | None:
         self._aim()
-        return reasons
+        given = [watch.slow_trial for watch, reason in zip(self._watches, reasons, strict=True) if reason]
+        self.slow_trial = min(given, default=math.inf)
+        return self._join(reasons)
+
+    def _join(self, reasons: list[str | None]) -> str | None:
+        raise NotImplementedError  # pragma: no cover - each has its own
 
     def count_unseen(self, number: int, at: float) -> None:
         for watch in self._watches:
@@ -397,15 +438,14 @@ class _CombinedWatch(SparseWatch):
 class _AnyWatch(_CombinedWatch):
     __slots__ = ()
 
-    def see(self, outcome: Outcome) -> str | None:
-        return " and ".join(filter(None, self._reasons(outcome))) or None
+    def _join(self, reasons: list[str | None]) -> str | None:
+        return " and ".join(filter(None, reasons)) or None
 
 
 class _AllWatch(_CombinedWatch):
     __slots__ = ()
 
-    def see(self, outcome: Outcome) -> str | None:
-        reasons = self._reasons(outcome)
+    def _join(self, reasons: list[str | None]) -> str | None:
         return " and ".join(filter(None, reasons)) if all(reasons) else None
 
 

@@ -13,8 +13,10 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from html import escape
 from http import HTTPStatus
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from . import _causes
+from ._values import boolean
 from .errors import CircuitOpenError
 
 __all__ = ["Answer", "answer", "boolean", "problem", "refusal_details", "refusal_in", "timestamp"]
@@ -96,29 +98,12 @@ def refusal_details(error: CircuitOpenError) -> dict[str, object]:
 
 
 def refusal_in(error: BaseException) -> CircuitOpenError | None:
-    """Return the refusal that `error` is, or the longest refusal in an exception group of nothing else, or `None`.
+    """Return the refusal that `error` is or was raised from, as SDKs do with the errors of their clients; or `None`.
 
-    A group with any other error in it gives `None`: a fault must not pass for an unavailable service.
+    Of an exception group, return the longest refusal. A group with any other error in it gives `None`: a fault must not
+    pass for an unavailable service.
     """
-    if isinstance(error, CircuitOpenError):
-        return error
-    # A group is recognized by its shape: on Python 3.10 groups come from a package.
-    members: tuple[Any, ...] | None = getattr(error, "exceptions", None)
-    if not (isinstance(members, tuple) and members):
-        return None
-    found = [refusal_in(each) for each in members]
-    refusals = [each for each in found if each is not None]
-    return max(refusals, key=lambda each: each.retry_after) if len(refusals) == len(found) else None
-
-
-def boolean(name: str, value: Any) -> bool:
-    """Return `value` if it is `True` or `False`, or raise `TypeError`.
-
-    A text such as `"false"` counts as true, and would reveal what may be a secret.
-    """
-    if not isinstance(value, bool):
-        raise TypeError(f"{name} must be True or False, got {value!r}")
-    return value
+    return _causes.refusal_in(error)
 
 
 def timestamp(moment: datetime | None) -> str | None:

@@ -6,25 +6,20 @@ import math
 from datetime import timedelta
 from random import uniform
 
+from ._causes import refusal_in
 from ._values import seconds
 from .errors import CircuitOpenError
 
 __all__ = ["RefusalWait", "refusal_cause"]
 
-_LONGEST_CHAIN = 10
-"""How many errors of a chain to check. The search must end, even if an error is its own cause."""
-
 
 def refusal_cause(error: BaseException | None) -> CircuitOpenError | None:
     """Return the refusal that `error` is or was raised from, or `None`.
 
-    SDKs raise errors of their own from those of their clients, so up to 10 errors are followed by `__cause__`.
+    SDKs raise errors of their own from those of their clients, so causes (`__cause__`) are followed. Of an exception
+    group, return the longest refusal if there is nothing else in it.
     """
-    for _ in range(_LONGEST_CHAIN):
-        if error is None or isinstance(error, CircuitOpenError):
-            return error
-        error = error.__cause__
-    return None
+    return None if error is None else refusal_in(error)
 
 
 class RefusalWait:

@@ -22,7 +22,7 @@ clock = ManualClock()  # So that the example need not wait. Leave it out in real
 
 def charge(request: bytes, context: grpc.ServicerContext) -> bytes:
     if overloaded:
-        context.set_trailing_metadata((("grpc-retry-pushback-ms", "2500"),))
+        context.set_trailing_metadata((("grpc-retry-pushback-ms", "45000"),))
         context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "overloaded")
     return b"charged " + request
 
@@ -66,10 +66,10 @@ def main() -> None:
 
         for method, breaker in guard.breakers.items():
             wait = breaker.metrics().next_attempt_time
-            print(f"{method:<27} {breaker.state}{', for 2.5 s, as the server asked' if wait else ''}")
+            print(f"{method:<27} {breaker.state}{', for 45 s, as the server asked' if wait else ''}")
 
         overloaded = False
-        clock.advance(2.5)
+        clock.advance(45)
         print(attempt(charge, b"9 EUR"))
         print(guard.breakers["/payments.Payments/Charge"].state)
     server.stop(None).wait()

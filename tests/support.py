@@ -13,6 +13,13 @@ from typing import Any
 
 from circuitbreaker import CircuitBreaker, CircuitState, ManualClock
 
+if sys.version_info < (3, 11):
+    import exceptiongroup as _groups
+else:
+    import builtins as _groups
+
+BaseExceptionGroup, ExceptionGroup = _groups.BaseExceptionGroup, _groups.ExceptionGroup
+
 
 class Boom(Exception):
     """The dependency's failure."""

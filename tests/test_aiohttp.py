@@ -812,7 +812,7 @@ async def test_a_proxy_that_is_not_there_is_a_failure(
 async def sockets() -> AsyncIterator[str]:
     async def serve(request: web.Request) -> web.StreamResponse:
         if request.path == "/down":
-            return web.Response(status=503, headers={"Retry-After": "7"})
+            return web.Response(status=503, headers={"Retry-After": "70"})
         socket = web.WebSocketResponse()
         await socket.prepare(request)
         async for message in socket:
@@ -843,7 +843,7 @@ async def test_a_handshake_that_fails_is_a_failure(
         await session.ws_connect(f"{sockets}down")
     with pytest.raises(CircuitOpenClientError) as refused:
         await session.ws_connect(f"{sockets}echo")
-    assert refused.value.retry_after == 7
+    assert refused.value.retry_after == 70
 
 
 # Middlewares

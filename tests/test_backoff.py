@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from circuitbreaker import (
     CircuitBreaker,
     CircuitOpenError,
+    CircuitState,
     ExponentialBackoff,
     ManualClock,
     Opening,
@@ -49,6 +50,22 @@ def test_it_does_not_overflow(number: int, factor: float) -> None:
     strategy = ExponentialBackoff(1, factor=factor, maximum=600)
     assert strategy(opening(number)) == (1 if factor == 1 else pytest.approx(600, rel=1))
     assert strategy(opening(number)) <= 600
+
+
+@pytest.mark.parametrize("reset_timeout", [0, 0.0, timedelta(0), RetryAfter(0), lambda opening: 0])
+def test_after_no_time_the_next_call_is_a_trial(reset_timeout: Any, clock: ManualClock) -> None:
+    """O1, H1: zero is a value. A trial then keeps its attempt for 30 seconds."""
+    breaker = CircuitBreaker(
+        failure_threshold=1, reset_timeout=reset_timeout, half_open_max_attempts=1, success_threshold=1, clock=clock
+    )
+    trip(breaker)
+    assert attempt(breaker, fail) == "Boom"
+    trial = breaker.acquire()
+    with pytest.raises(CircuitOpenError) as caught:
+        breaker.acquire()
+    assert caught.value.retry_after == 30
+    trial.success()
+    assert breaker.state is CircuitState.CLOSED
 
 
 def test_ten_thousand_failed_rounds_are_no_trouble(clock: ManualClock) -> None:
@@ -124,8 +141,59 @@ NOON = 1445412480.0  # Wed, 21 Oct 2015 07:28:00 GMT
     ],
 )
 def test_retry_after_does_as_the_failure_says(error: BaseException, seconds: float) -> None:
-    """Both forms of the header, and the attribute; no longer than its maximum."""
-    assert RetryAfter(30)(opening(error=error, time=NOON)) == pytest.approx(seconds)
+    """Both forms of the header, and the attribute; no longer than its maximum, no shorter than its minimum."""
+    assert RetryAfter(0.1)(opening(error=error, time=NOON)) == pytest.approx(seconds)
+    assert RetryAfter(30)(opening(error=error, time=NOON)) == pytest.approx(max(30, seconds))
+    assert RetryAfter(30, minimum=10)(opening(error=error, time=NOON)) == pytest.approx(max(10, seconds))
+
+
+@given(jitter=st.floats(0, 1), asked=st.floats(0.001, 1000), number=st.integers(1, 10), seed=st.integers())
+def test_a_failure_lengthens_the_period_and_never_shortens_what_was_drawn(
+    jitter: float, asked: float, number: int, seed: int
+) -> None:
+    """O4: growth and jitter are those of the strategy."""
+    backoff = ExponentialBackoff(1, maximum=100, jitter=jitter)
+    random.seed(seed)
+    drawn = backoff(opening(number))
+    random.seed(seed)
+    assert RetryAfter(backoff)(opening(number, TooMany(retry_after=asked))) == max(drawn, min(asked, 600))
+
+
+def test_a_service_that_asks_for_next_to_nothing_gets_its_rest(clock: ManualClock) -> None:
+    """O4"""
+    breaker = CircuitBreaker(failure_threshold=1, reset_timeout=RetryAfter(30), clock=clock)
+    with pytest.raises(TooMany), breaker:
+        raise TooMany(retry_after=0.001)
+    clock.advance(29.9)
+    assert attempt(breaker) == "CircuitOpenError"
+
+
+class Group(Exception):
+    def __init__(self, *exceptions: BaseException) -> None:
+        self.exceptions = exceptions
+
+
+def caused_by(cause: BaseException, error: BaseException) -> BaseException:
+    error.__cause__ = cause
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "seconds"),
+    [
+        (caused_by(with_header("50"), Boom()), 50),
+        (caused_by(caused_by(with_header("50"), Boom()), Boom()), 50),
+        (caused_by(with_header("50"), TooMany(retry_after=70)), 70),
+        (caused_by(with_header("90"), TooMany(retry_after=70)), 70),
+        (caused_by(with_header("50"), TooMany(retry_after="junk")), 50),
+        (Group(Boom(), TooMany(retry_after=50), TooMany(retry_after=70)), 70),
+        (Group(Boom(), Group(caused_by(with_header("50"), Boom()))), 50),
+        (Group(Boom(), Boom()), 30),
+    ],
+)
+def test_what_an_error_is_made_of_may_ask_too(error: BaseException, seconds: float) -> None:
+    """E11: the outermost one of a chain, the longest of a group."""
+    assert RetryAfter(30)(opening(error=error)) == seconds
 
 
 @pytest.mark.skipif(not hasattr(time, "tzset"), reason="the time zone can be set on POSIX only")
@@ -203,7 +271,7 @@ def test_a_strategy_that_gives_nonsense_is_logged_with_rule_and_value(
     breaker = CircuitBreaker("payments", failure_threshold=1, reset_timeout=lambda told_of: -1.0, clock=clock)
     trip(breaker)
     assert caplog.messages == ["circuit 'payments': its reset_timeout strategy raised"]
-    assert "ValueError: reset_timeout must be more than 0 seconds and finite, got -1.0" in caplog.text
+    assert "ValueError: reset_timeout must be at least 0 seconds and finite, got -1.0" in caplog.text
     clock.advance(29.9)
     assert attempt(breaker) == "CircuitOpenError"
     clock.advance(0.1)
@@ -239,7 +307,9 @@ async def coroutine_function(told_of: Opening) -> float:
         (lambda: ExponentialBackoff(1, maximum=0), ValueError, "maximum must be more than 0 seconds and finite, got 0"),
         (lambda: ExponentialBackoff(1, jitter=-0.1), ValueError, "jitter must be at least 0 and finite, got -0.1"),
         (lambda: ExponentialBackoff(1, jitter=1.1), ValueError, "jitter must be at most 1, got 1.1"),
-        (lambda: RetryAfter(0), ValueError, "fallback must be more than 0 seconds and finite, got 0"),
+        (lambda: RetryAfter(-1), ValueError, "fallback must be at least 0 seconds and finite, got -1"),
+        (lambda: RetryAfter(1, minimum=0), ValueError, "minimum must be more than 0 seconds and finite, got 0"),
+        (lambda: RetryAfter(1, 5, minimum=6), ValueError, "maximum must be at least minimum, 6: got 5"),
         (lambda: RetryAfter(1, maximum=-1), ValueError, "maximum must be more than 0 seconds and finite, got -1"),
         (
             lambda: RetryAfter(coroutine_function),
@@ -259,3 +329,4 @@ def test_wrong_strategies_are_refused_with_name_rule_and_value(
 def test_strategies_show_what_they_are() -> None:
     assert repr(ExponentialBackoff(1)) == "ExponentialBackoff(initial=1.0, factor=2.0, maximum=600.0, jitter=0.0)"
     assert repr(RetryAfter(30)) == "RetryAfter(fallback=30 s, maximum=600.0)"
+    assert repr(RetryAfter(0, 60, minimum=1)) == "RetryAfter(fallback=0 s, maximum=60.0, minimum=1.0)"

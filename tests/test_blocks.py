@@ -70,7 +70,7 @@ def test_a_call_within_a_trial_that_is_refused_does_not_fail_the_trial(clock: Ma
     inner = breaker(lambda: "fine")
     assert attempt(breaker, lambda: in_threads(1, inner)) == "CircuitOpenError"
     assert breaker.state is CircuitState.HALF_OPEN
-    other = CircuitBreaker(failure_threshold=1)
+    other = CircuitBreaker(failure_threshold=1, is_failure=CircuitOpenError)
     assert attempt(other, lambda: breaker.force_open() or inner()) == "CircuitOpenError"  # type: ignore[func-returns-value]
     assert other.state is CircuitState.OPEN
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import CancelledError
 from typing import Any
 
 import pytest
@@ -104,9 +105,9 @@ def test_parts_are_judged_until_one_is_a_failure(clock: ManualClock) -> None:
     assert str(guard.breakers["host"].metrics().last_failure).startswith("FailedBodyError: ")
 
 
-@pytest.mark.parametrize("error", [Boom(), KeyboardInterrupt()])
+@pytest.mark.parametrize("error", [Boom(), KeyboardInterrupt(), CancelledError()])
 def test_an_error_that_says_nothing_gives_the_permit_back(guard: ClientGuard, error: BaseException) -> None:
-    """E3: the judge is not asked about an interrupt."""
+    """E3: the judge is not asked about interrupts and cancellations."""
     with pytest.raises(type(error)), guard.admit("host"):
         raise error
     assert totals(guard) == (0, 0, 1)
@@ -117,6 +118,15 @@ def test_an_error_may_be_an_answer(clock: ManualClock) -> None:
     with pytest.raises(Boom), guard.admit("host"):
         raise Boom
     assert totals(guard) == (1, 0, 0)
+
+
+@pytest.mark.parametrize("failed", [True, False, None])
+def test_the_judge_decides_about_another_circuits_refusal_too(failed: bool | None) -> None:
+    """E3: whatever a breaker does by default."""
+    guard = ClientGuard("ftp", key=str.lower, judge=lambda end: failed)
+    with pytest.raises(CircuitOpenError), guard.admit("host"):
+        raise CircuitOpenError("other", CircuitState.OPEN, 1.0)
+    assert totals(guard) == (failed is False, failed is True, failed is None)
 
 
 def test_the_first_that_is_said_of_the_end_counts(guard: ClientGuard) -> None:
@@ -131,9 +141,15 @@ def test_the_first_that_is_said_of_the_end_counts(guard: ClientGuard) -> None:
 
 @pytest.mark.parametrize(
     ("status", "headers", "seconds"),
-    [(503, {"Retry-After": "9"}, 9), (429, {"Retry-After": "9"}, 9), (500, {"Retry-After": "9"}, 30), (503, {}, 30)],
+    [
+        (503, {"Retry-After": "90"}, 90),
+        (429, {"Retry-After": "90"}, 90),
+        (503, {"Retry-After": "9"}, 30),
+        (500, {"Retry-After": "90"}, 30),
+        (503, {}, 30),
+    ],
 )
-def test_an_answer_that_asks_for_a_pause_sets_the_open_period(
+def test_an_answer_that_asks_for_a_pause_lengthens_the_open_period(
     guard: ClientGuard, clock: ManualClock, status: int, headers: Mapping[str, str], seconds: float
 ) -> None:
     guard.admit("host").responded(status, status, headers)

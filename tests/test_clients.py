@@ -419,7 +419,9 @@ def test_the_time_of_a_request_ends_where_it_is_told_to(
 @pytest.mark.parametrize(
     ("status", "header", "seconds"),
     [
-        (503, "7", 7),
+        (503, "70", 70),
+        (503, "7", 30),
+        (503, "0.001", 30),
         (429, "120", 120),
         (429, "99999999", 600),
         (503, "Thu, 01 Jan 1970 00:17:25 GMT", 45),
@@ -427,14 +429,14 @@ def test_the_time_of_a_request_ends_where_it_is_told_to(
         (503, "-5", 30),
         (503, "", 30),
         (503, "nan", 30),
-        (500, "7", 30),
-        (200, "7", None),
+        (500, "70", 30),
+        (200, "70", None),
     ],
 )
 def test_the_server_says_when_to_come_again(
     make: Make, site: Site, status: int, header: str, seconds: float | None
 ) -> None:
-    """O4: with 429 and 503, at most 600 s; a malformed value is ignored."""
+    """O4: with 429 and 503, at most 600 s; a malformed value, or one that is too short, is ignored."""
     client = make(failure_threshold=1)
     client.get(f"{site.url}/status/{status}?Retry-After={quote(header)}")
     if seconds is None:
@@ -453,6 +455,15 @@ def test_the_limit_and_the_usual_time_are_the_users(make: Make, site: Site) -> N
         with pytest.raises(CircuitOpenError) as refused:
             client.get(site.url + path)
         assert refused.value.retry_after == (60 if "100" in path else 5)
+
+
+def test_the_server_is_not_asked_if_the_user_says_so(make: Make, site: Site) -> None:
+    """O4"""
+    client = make(failure_threshold=1, reset_timeout=5, retry_after=False)
+    client.get(f"{site.url}/status/503?Retry-After=100")
+    with pytest.raises(CircuitOpenError) as refused:
+        client.get(f"{site.url}/ok")
+    assert refused.value.retry_after == 5
 
 
 def test_the_defaults_of_a_registry_hold(kind: type[Client], site: Site, clock: ManualClock) -> None:
@@ -564,6 +575,12 @@ def test_a_request_that_is_cancelled_while_it_connects_says_nothing(make: Make) 
         ({"is_failure_result": bool}, TypeError, "no option 'is_failure_result' for a client: judge decides"),
         ({"fallback": print}, TypeError, "no option 'fallback' for a client: catch CircuitOpenError"),
         ({"timed_until": "body"}, ValueError, "timed_until must be one of 'headers', 'end', got 'body'"),
+        ({"retry_after": 5}, TypeError, "retry_after must be True or False, got 5"),
+        (
+            {"retry_after": False, "reset_timeout": RetryAfter(5)},
+            ValueError,
+            r"retry_after=False contradicts reset_timeout=RetryAfter\(.*: leave one of them out",
+        ),
         ({"judge": 5}, TypeError, "judge must be callable, got 5"),
         ({"judge_part": b"error"}, TypeError, "judge_part must be callable, got b'error'"),
         ({"key": "host"}, TypeError, "key must be callable, got 'host'"),

@@ -167,7 +167,7 @@ def test_a_refusal_of_a_class_of_ones_own_reaches_the_caller_untouched() -> None
         def __init__(self, text: str) -> None:
             Exception.__init__(self, text)
 
-    breaker = CircuitBreaker(failure_threshold=1)
+    breaker = CircuitBreaker(failure_threshold=1, is_failure=CircuitOpenError)
     original = Down("for repairs")
 
     def work() -> None:

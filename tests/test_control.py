@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from circuitbreaker import (
     Outcome,
     StateChange,
 )
+from circuitbreaker.clock import utc
 
 from .support import Boom, attempt, fail, succeed, trip
 
@@ -57,6 +59,65 @@ def test_open_opens_as_a_trip_would(make: Make, clock: ManualClock, state: str) 
     assert attempt(breaker) == "CircuitOpenError"
     clock.advance(1)
     assert attempt(breaker) == "fine"
+
+
+@pytest.mark.parametrize("state", STATES)
+@pytest.mark.parametrize("seconds", [45, 45.0, timedelta(seconds=45)])
+def test_open_for_a_time_opens_for_that_time_from_now_on(
+    make: Make, clock: ManualClock, state: str, seconds: float | timedelta
+) -> None:
+    """M1: whatever `reset_timeout` is, and in any state. A circuit that is open stays open, which is no change."""
+    changes: list[StateChange] = []
+    breaker = make(on_state_change=changes.append)
+    bring(breaker, clock, state)
+    clock.advance(10)
+    changes.clear()
+    breaker.open(seconds)
+    assert [(each.new_state.value, each.retry_after, each.reason) for each in changes] == [
+        ("open", 45.0, "open(45) was called")
+    ][: state != "open"]
+    clock.advance(44)
+    with pytest.raises(CircuitOpenError, match=r"open\(45\) was called"):
+        breaker.acquire()
+    clock.advance(1)
+    assert attempt(breaker) == "fine"
+    assert breaker.state is CircuitState.CLOSED
+
+
+def test_open_for_no_time_makes_the_next_call_a_trial(make: Make) -> None:
+    """M1, O1"""
+    breaker = make()
+    breaker.open()
+    breaker.open(0)
+    assert breaker.state is CircuitState.OPEN
+    assert attempt(breaker) == "fine"
+
+
+def test_open_for_a_time_leaves_the_growth_where_it_is(make: Make, clock: ManualClock) -> None:
+    """M1, O4: of an open circuit it changes the length alone, in half-open it is one more round."""
+    breaker = make(reset_timeout=ExponentialBackoff(30))
+    trip(breaker)
+    breaker.open(5)
+    clock.advance(5)
+    assert attempt(breaker, fail) == "Boom"
+    assert breaker.metrics().next_attempt_time == utc(clock.time() + 60)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "error", "message"),
+    [
+        (-1, ValueError, "seconds must be at least 0 seconds and finite, got -1"),
+        (float("inf"), ValueError, "seconds must be at least 0 seconds and finite, got inf"),
+        (float("nan"), ValueError, "seconds must be at least 0 seconds and finite, got nan"),
+        ("5", TypeError, "seconds must be a number of seconds or a timedelta, got '5'"),
+        (True, TypeError, "seconds must be a number of seconds or a timedelta, got True"),
+    ],
+)
+def test_open_refuses_a_time_that_is_none(make: Make, seconds: Any, error: type[Exception], message: str) -> None:
+    breaker = make()
+    with pytest.raises(error, match=message):
+        breaker.open(seconds)
+    assert breaker.state is CircuitState.CLOSED
 
 
 def test_open_in_half_open_is_one_more_round(make: Make, clock: ManualClock) -> None:

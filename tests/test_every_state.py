@@ -539,7 +539,7 @@ def test_a_policy_that_cannot_begin_does_not_trip(logged: Callable[[], list[str]
     assert breaker.state is CircuitState.CLOSED
 
 
-@pytest.mark.parametrize("answer", [0, -1, float("nan"), float("inf"), "soon", None, True, Boom])
+@pytest.mark.parametrize("answer", [-1, float("nan"), float("inf"), "soon", None, True, Boom])
 def test_a_strategy_that_raises_or_gives_nonsense_gives_thirty_seconds(
     clock: ManualClock, logged: Callable[[], list[str]], answer: object
 ) -> None:

@@ -123,7 +123,7 @@ EXPECTED = {  # patterns for whole lines, in order
         r"InactiveRpcError: RESOURCE_EXHAUSTED",
         r"CircuitOpenRpcError: UNAVAILABLE",
         r"1 EUR, 2 EUR, 3 EUR",
-        r"/payments\.Payments/Charge +open, for 2\.5 s, as the server asked",
+        r"/payments\.Payments/Charge +open, for 45 s, as the server asked",
         r"/payments\.Payments/History +closed",
         r"charged 9 EUR",
     ],

@@ -123,6 +123,29 @@ def test_slow_calls_are_counted_together(fleet: Fleet) -> None:
     assert fleet.states() == ["open"] * 2, "2 of 4"
 
 
+def test_a_slow_trial_of_any_process_opens_again_what_slow_calls_of_another_opened(fleet: Fleet) -> None:
+    """S10, E12"""
+    one, other = fleet.grow(
+        2,
+        trip=SlowCallRate(0.5, slower_than=0.05, calls=4, minimum_calls=2),
+        reset_timeout=SOON,
+        success_threshold=2,
+    )
+
+    def slow() -> None:
+        Event().wait(0.07)  # It is what the call takes.
+
+    one.call(slow, 2)
+    fleet.sync()
+    assert fleet.states() == ["open"] * 2
+    half_open(fleet, other)
+    other.call(slow)
+    assert other.state is CircuitState.OPEN
+    fleet.sync()
+    assert "a trial took 0." in one.breaker.metrics().reason
+    assert one.changes[-1] == other.changes[-1] == "open"
+
+
 def test_combined_policies_see_the_fleet(fleet: Fleet) -> None:
     """S10"""
     trip = ConsecutiveFailures(4) & FailureRate(0.5, calls=8, minimum_calls=8) | ConsecutiveFailures(20)
@@ -382,6 +405,33 @@ def test_open_and_reset_are_the_fleets(fleet: Fleet) -> None:
     fleet.sync()
     assert fleet.states() == ["closed"] * 2
     assert one.changes == ["open", "closed"]
+
+
+def test_open_for_a_time_is_the_fleets(fleet: Fleet) -> None:
+    """S10, M1: also if it is open already."""
+    one, other = fleet.grow(2)
+    for member, seconds in ((one, 60), (other, timedelta(seconds=90))):
+        member.breaker.open(seconds)
+        fleet.sync()
+        assert fleet.states() == ["open"] * 2
+        for each in (one, other):
+            with pytest.raises(CircuitOpenError) as refused:
+                each.breaker.acquire()
+            assert refused.value.retry_after == pytest.approx(60 if member is one else 90, abs=15)
+    assert one.changes == other.changes == ["open"]
+
+
+def test_after_no_time_the_next_call_is_a_trial(fleet: Fleet) -> None:
+    """S4, O1: once it is leased, for as long as any trial may take."""
+    one, other = fleet.grow(2, failure_threshold=1, reset_timeout=0, success_threshold=2)
+    one.call(fail)
+    fleet.sync()
+    half_open(fleet, other)
+    permits = [other.breaker.acquire()]
+    until(lambda: bool(fleet.sync() or other.call() == ["fine"]), "another trial is leased")  # type: ignore[func-returns-value]
+    permits[0].success()
+    fleet.sync()
+    assert fleet.states() == ["closed"] * 2
 
 
 def test_reset_forgets_what_the_fleet_counted(fleet: Fleet) -> None:

@@ -47,6 +47,34 @@ def test_calls_that_are_slow_and_succeed_open_the_fleets_circuit(world: World) -
     assert states(world) == {"open"}
 
 
+def give_up(process: Process, times: int) -> None:
+    for _ in range(times):
+        with pytest.raises(KeyboardInterrupt), process.breaker:
+            process.clock.advance(2)
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("quorum", [1, 2])
+def test_calls_that_were_given_up_too_late_open_their_own_process(world: World, quorum: int) -> None:
+    """S10, E12: they are not reported. The opening is, which without a quorum is the fleet's."""
+    trip = SlowCallRate(0.5, slower_than=1, calls=20, minimum_calls=6)
+    one, other = world.grow(2, trip=trip, quorum=quorum)
+    world.exchange_all()
+    counted = world.record.calls
+    give_up(one, 3)
+    world.exchange_all()
+    give_up(other, 3)
+    world.exchange_all()
+    assert states(world) == {"closed"}
+    assert world.record.calls == counted
+    while one.state == "closed":
+        give_up(one, 1)
+    world.exchange_all()
+    assert one.state == "open"
+    assert states(world) == ({"open"} if quorum == 1 else {"open", "closed"})
+    assert world.record.slow_trial == (1 if quorum == 1 else None)
+
+
 def test_a_policy_that_needs_no_failure_opens_the_fleets_circuit(world: World) -> None:
     """S10"""
     one, _ = world.grow(2, trip=FourCalls())

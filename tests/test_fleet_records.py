@@ -108,6 +108,14 @@ def test_leases_are_bounded_over_all_processes_and_run_out() -> None:
     assert len(snapshot.leases or ()) == 2
 
 
+def test_after_an_open_period_of_no_time_leases_last_for_30_seconds() -> None:
+    """S4, O1"""
+    record, quotas = Record(), QUOTAS._replace(lease=None)
+    apply(record, report("one", quotas=quotas, decision=opening(0.0)._replace(length=0.0)), 0.0)
+    snapshot, _ = apply(record, report("one", 2, 1, quotas, wanted=1), 0.0)
+    assert snapshot.leases == (("one/2.0", 30.0),)
+
+
 def test_a_lease_that_is_given_back_is_free_and_one_that_succeeded_is_used_up() -> None:
     """S4, H3, H1"""
     record = opened()
@@ -194,10 +202,11 @@ decisions = st.builds(
     hold=st.sampled_from(["", "", "force_open"]),
     override=st.booleans(),
     reason=st.just("it did"),
-    length=st.sampled_from([OVER, LONG]),
+    length=st.sampled_from([0.0, OVER, LONG]),
     left=st.sampled_from([-1.0, LONG]),
     round=st.integers(1, 3),
     failure=st.sampled_from([None, ("Boom", "out of order", 1.0)]),
+    slow_trial=st.sampled_from([None, 2.5]),
 )
 tallies = st.lists(st.builds(Tally, st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=3).map(tuple)
 batches = st.builds(Counts, tallies, tallies, st.integers(0, 2), st.integers(0, 2))

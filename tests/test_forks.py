@@ -135,7 +135,7 @@ def test_a_child_logs_what_is_raised_in_its_threads_though_one_of_its_parents_wa
 
 def test_a_refusal_by_the_parents_circuit_is_a_failure_for_the_childs(clock: ManualClock) -> None:
     """E9, H3: from the fork on they are two circuits."""
-    breaker = make_due(clock)
+    breaker = make_due(clock, is_failure=(Exception, CircuitOpenError))
     breaker.force_open()
     with pytest.raises(CircuitOpenError) as refused:
         breaker.acquire()

@@ -771,10 +771,10 @@ def test_the_time_of_a_stream_ends_where_it_is_told_to(
 
 @pytest.mark.parametrize(
     ("pushback", "seconds"),
-    [("7000", 7), ("1", 0.001), ("99999999", 600), ("0", 30), ("-1", 30), ("soon", 30), ("1.5", 30), ("nan", 30)],
+    [("70000", 70), ("1", 30), ("99999999", 600), ("0", 30), ("-1", 30), ("soon", 30), ("1.5", 30), ("nan", 30)],
 )
 def test_the_server_says_when_to_come_again(make: Make, pushback: str, seconds: float) -> None:
-    """O4, gRFC A6: at most 600 s; a value that is malformed, or forbids a retry, is ignored."""
+    """O4, gRFC A6: at most 600 s; a value that is malformed or too short, or forbids a retry, is ignored."""
     client = make()
     assert end(client, f"grpc-retry-pushback-ms={pushback} UNAVAILABLE") == "UNAVAILABLE"
     assert settled(client) == FAILURE

@@ -247,7 +247,7 @@ def test_a_refusal_by_a_breaker_that_is_no_more_is_a_failure(half_open: Make) ->
     """H3: only that of the very same breaker is neutral, and others are made where those were that are gone."""
     refusals = [refusal_by(CircuitBreaker(failure_threshold=1)) for _ in range(20)]
     for _ in range(20):
-        breaker = half_open()
+        breaker = half_open(is_failure=(Exception, CircuitOpenError))
         for refusal in refusals:
             breaker.reset()
             with pytest.raises(CircuitOpenError), breaker:

@@ -132,7 +132,7 @@ def test_one_line_changes_the_state() -> None:
     assert lines == ["self.period: Period = Closed(rules.watch())", "self.period = period"]
 
 
-GROUND = {"_values", "_callables", "_fork", "_sharing", "events", "errors", "clock"}
+GROUND = {"_values", "_callables", "_causes", "_fork", "_sharing", "events", "errors", "clock"}
 """Values, checks and protocols: any room may use them."""
 
 ARROWS: dict[str, set[str]] = {

@@ -7,6 +7,7 @@ import pickle
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any, NamedTuple
+from weakref import ref
 
 import pytest
 from hypothesis import given, settings
@@ -27,7 +28,17 @@ from circuitbreaker import (
 )
 from circuitbreaker._engine.periods import Closed
 
-from .support import Boom, attempt, fail, frequent_switches, in_threads, succeed, succeed_async
+from .support import (
+    Boom,
+    attempt,
+    collect_on_pypy,
+    fail,
+    frequent_switches,
+    in_threads,
+    no_cyclic_collector,
+    succeed,
+    succeed_async,
+)
 
 
 class Call(NamedTuple):
@@ -485,6 +496,75 @@ def test_a_watch_that_includes_ones_own_can_be_had_without_a_breaker() -> None:
     watch = (ConsecutiveFailures(9) | TotalFailures(2)).watch()
     assert watch.see(Outcome(1, 0.0, True, 1, 0.0)) is None
     assert watch.see(Outcome(2, 0.0, True, 2, 0.0)) == "too many failures"
+
+
+class FirstOf:
+    """Opens at the first error of a kind."""
+
+    def __init__(self, kind: type[BaseException]) -> None:
+        self.kind = kind
+
+    def watch(self) -> FirstOf:
+        return self
+
+    def see(self, outcome: Outcome) -> str | None:
+        return f"it raised {outcome.error!r}" if isinstance(outcome.error, self.kind) else None
+
+
+def test_a_policy_of_ones_own_sees_what_failed(clock: ManualClock) -> None:
+    """C2: the first error of a kind may be enough, and others not."""
+    breaker = CircuitBreaker(trip=ConsecutiveFailures(5) | FirstOf(ConnectionError), clock=clock)
+    for _ in range(4):
+        attempt(breaker, fail)
+    assert breaker.state is CircuitState.CLOSED
+    with pytest.raises(ConnectionError), breaker:
+        raise ConnectionError("refused")
+    assert breaker.metrics().reason == ("5 consecutive failures, threshold 5 and it raised ConnectionError('refused')")
+
+
+def test_an_outcome_without_an_error_says_none(clock: ManualClock) -> None:
+    """C2: a success, a failed result, an explicit failure."""
+    seen: list[BaseException | None] = []
+
+    class Watching:
+        def watch(self) -> Watching:
+            return self
+
+        def see(self, outcome: Outcome) -> None:
+            seen.append(outcome.error)
+
+    breaker = CircuitBreaker(trip=Watching(), is_failure_result=lambda result: result == "bad")
+    for result in ("good", "bad"):
+        breaker.call(lambda result: result, result)
+    error = KeyError()
+    breaker.acquire().failure()
+    breaker.acquire().failure(error)
+    assert seen == [None, None, None, error]
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [
+        ConsecutiveFailures(9),
+        FailureRate(0.9, calls=9),
+        SlowCallRate(1.0, slower_than=1, seconds=9),
+        ConsecutiveFailures(9) & FailureRate(0.9, seconds=9) | SlowCallRate(1.0, slower_than=1, calls=9),
+    ],
+)
+def test_no_built_in_policy_keeps_an_error_alive(policy: TripPolicy) -> None:
+    """E7, O2"""
+
+    class Large(Exception):
+        pass
+
+    breaker = CircuitBreaker(trip=policy)
+    error = Large()
+    kept = ref(error)
+    breaker.acquire().failure(error)
+    with no_cyclic_collector():
+        del error
+        collect_on_pypy()
+        assert kept() is None
 
 
 def test_a_policy_of_ones_own_sees_every_success_with_its_duration() -> None:

@@ -30,7 +30,10 @@ POLICIES: list[TripPolicy] = [
     SlowCallRate(0.5, slower_than=2, calls=4, minimum_calls=2),
     ConsecutiveFailures(4) | FailureRate(0.5, calls=5, minimum_calls=5) & SlowCallRate(0.5, slower_than=1, seconds=9),
 ]
-STEPS = ("succeed", "fail", "ignore", "slow", "begin", "end", "wait", "reset", "open", "force_open", "shadow")
+STEPS = (
+    *("succeed", "fail", "ignore", "slow", "give up"),
+    *("begin", "end", "wait", "reset", "open", "force_open", "shadow"),
+)
 steps = st.lists(st.sampled_from(STEPS), max_size=30)
 
 
@@ -55,8 +58,8 @@ class Life:
             return self.clock.advance(2)
         if what in ("reset", "open", "force_open", "shadow"):
             return getattr(self.breaker, what)()
-        errors = {"fail": Boom(), "ignore": LookupError()}
-        return self._attempt(lambda: self._call(errors.get(what), 3 if what == "slow" else 0))
+        errors = {"fail": Boom(), "ignore": LookupError(), "give up": LookupError()}
+        return self._attempt(lambda: self._call(errors.get(what), 3 if what in ("slow", "give up") else 0))
 
     def _attempt(self, work: Any) -> str:
         try:

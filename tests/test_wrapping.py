@@ -248,7 +248,9 @@ def test_several_functions_share_one_breaker() -> None:
 
 @pytest.mark.parametrize("wrong", [Service, None, 3, "name"])
 def test_what_cannot_be_called_is_a_type_error(wrong: Any) -> None:
-    for way in (circuit, circuit(), CircuitBreaker(), CircuitBreaker().call):
+    """A class can only be called once (see below), not guarded: it would be a class no more."""
+    ways: list[Any] = [circuit, circuit(), CircuitBreaker()]
+    for way in ways if wrong is Service else [*ways, CircuitBreaker().call]:
         with pytest.raises(TypeError, match=r"class|callable|name="):
             way(wrong)
 
@@ -258,12 +260,32 @@ def test_what_cannot_be_called_is_a_type_error(wrong: Any) -> None:
     [
         (circuit, "what circuit() guards"),
         (CircuitBreaker(registry=None), "what a breaker guards"),
-        (CircuitBreaker(registry=None).call, "function"),
     ],
 )
 def test_what_is_wrong_is_named(way: Any, what: str) -> None:
     with pytest.raises(TypeError, match=f"^{re.escape(what)} must be a function, got the class"):
         way(dict)
+
+
+class Connection:
+    """Its constructor connects, as that of smtplib.SMTP does."""
+
+    def __init__(self, host: str, port: int = 25) -> None:
+        if host == "down.example":
+            raise ConnectionError(host)
+        self.address = host, port
+
+
+def test_a_class_can_be_called() -> None:
+    """W1: whose constructor asks the dependency."""
+    breaker = CircuitBreaker(failure_threshold=1, registry=None)
+    assert breaker.call(Connection, "up.example", port=587).address == ("up.example", 587)
+    assert breaker.call(dict, a=1) == {"a": 1}
+    assert breaker.metrics().total_successes == 2
+    with pytest.raises(ConnectionError):
+        breaker.call(Connection, "down.example")
+    with pytest.raises(CircuitOpenError):
+        breaker.call(Connection, "up.example")
 
 
 def test_something_already_called_is_a_type_error() -> None:
@@ -516,6 +538,7 @@ def test_abstract_methods_stay_abstract() -> None:
 
 
 def test_circuits_can_be_stacked() -> None:
+    """E3: the inner one's refusal says nothing about what the outer one guards."""
     outer, inner = CircuitBreaker("outer", failure_threshold=9), CircuitBreaker("inner", failure_threshold=1)
     guarded = outer(inner(fail))
     with pytest.raises(Boom):
@@ -523,7 +546,7 @@ def test_circuits_can_be_stacked() -> None:
     with pytest.raises(CircuitOpenError) as caught:
         guarded()
     assert caught.value.name == "inner"
-    assert outer.metrics().total_failures == 2
+    assert (outer.metrics().total_failures, outer.metrics().total_ignored) == (1, 1)
     assert guarded.breaker is outer
 
 

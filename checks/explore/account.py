@@ -194,11 +194,14 @@ class Account:
         self.because = "O3"
 
     def order(self, what: str) -> None:
-        """`open`, `reset` or a hold."""
+        """`open`, `open(1)`, `reset` or a hold."""
         if what == "open":
             self.because = "M1"
             if self.state != OPEN:
                 self._open()
+        elif what == "open(1)":
+            self.because = "M1"
+            self._open(1)
         elif what == "reset":
             self.because = "M1"
             self.hold = FREE
@@ -214,10 +217,12 @@ class Account:
 
     # Transitions
 
-    def _open(self) -> None:
-        self.opening = min(self.opening + 1, len(self._world.lengths))
-        self.length = self.left = self._world.length(self.opening)
-        self._move(OPEN, self.length)
+    def _open(self, length: int | None = None) -> None:
+        was_open = self.state == OPEN  # which only an order of a length changes: the round stays, and nothing is told
+        self.opening = min(self.opening + (not was_open), len(self._world.lengths))
+        self.length = self.left = self._world.length(self.opening) if length is None else length
+        if not was_open:
+            self._move(OPEN, self.length)
         self._forget()
 
     def _close(self) -> None:

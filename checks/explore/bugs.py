@@ -294,7 +294,7 @@ def _reset_and_remember(shipped: Any) -> Any:
 
 
 def _open_unless_half_open(shipped: Any) -> Any:
-    return lambda self, now: None if isinstance(self.period, HalfOpen) else shipped(self, now)
+    return lambda self, *args: None if isinstance(self.period, HalfOpen) else shipped(self, *args)
 
 
 def _count_though_forced(engine: Engine, trial: Any) -> bool:
@@ -337,7 +337,7 @@ _plant(
 # What only the graph shows: the account is made to believe these
 
 
-def _open_by_a_success(engine: Engine, trial: Any, now: float) -> Any:
+def _open_by_a_success(engine: Engine, trial: Any, now: float, duration: float) -> Any:
     engine._count_success(now)
     return engine._open(now, "a trial succeeded", None) if engine._counts(trial) else None
 

@@ -217,8 +217,11 @@ class Subject:
         self.clock.set_time(0 if self.clock.time() > 1e6 else 1e7)
 
     def order(self, what: str) -> None:
-        """`open`, `reset`, `force_open`, `force_closed` or `shadow`."""
-        getattr(self.breaker, what)()
+        """`open`, `open(1)`, `reset`, `force_open`, `force_closed` or `shadow`."""
+        if what == "open(1)":
+            self.breaker.open(1)
+        else:
+            getattr(self.breaker, what)()
 
     def read(self) -> tuple[CircuitState, Hold | None]:
         """Look at everything that can be looked at (O3)."""

@@ -116,6 +116,8 @@ QUICK = [
     World("rate of 3 calls", trip=_rate(3, 2), lengths=(1,), out=2),
     World("rate of 1 second", trip=_rate_of_seconds(1, 2), lengths=(1,), out=2, calls=3),
     World("run or rate, heard", trip=ConsecutiveFailures(2) | _rate(3, 2), lengths=(1,), out=2, heard=True),
+    World("no wait, and orders of a length", lengths=(0,), timeout=1, out=3, orders=("open(1)", "reset", "shadow")),
+    World("growing, and orders of a length", lengths=(1, 2), out=2, orders=("open", "open(1)", "force_closed")),
     World("run and rate", trip=ConsecutiveFailures(2) & _rate(3, 2), lengths=(1,), out=2),
 ]
 """Small worlds, which take seconds."""

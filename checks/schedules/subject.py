@@ -227,7 +227,7 @@ class _RecordedWatch(SparseWatch):
             subject.problems.append(f"C2: the policy saw number {outcome.number} twice")
         if subject.breaker.state is not CircuitState.CLOSED or subject.policy.watches[-1] is not self:
             subject.problems.append(f"E1: the policy saw number {outcome.number} when its period had ended")
-        self.seen.append(outcome)
+        self.seen.append(outcome._replace(error=None))  # Errors are never equal.
         reason = self._inner.see(outcome)
         self.next_number, self.next_time = self._inner.next_number, self._inner.next_time
         return reason

@@ -160,22 +160,17 @@ class Circuit:
     # How a call ends
 
     def judge(self, error: BaseException | None, result: object) -> Verdict:
-        """The verdict on a call that raised `error` or returned `result`; failure if a predicate cannot tell (E4).
-
-        A refusal by this very circuit, of a call within the call, says nothing about the dependency.
-        """
+        """The verdict on a call that raised `error` or returned `result`; failure if a predicate cannot tell (E4)."""
         if error is None:
             if result is NO_RESULT or self.outcomes.is_failure_result is None:
                 return Verdict.SUCCESS
             return self.user_code("is_failure_result", Verdict.FAILURE, self.outcomes.of_result, result)
-        # The user's own errors may lie about their class, and subclasses need not have called __init__.
-        if issubclass(type(error), CircuitOpenError) and vars(error).get("circuit_id") == self.circuit_id:
-            return Verdict.IGNORED
-        return self.user_code("is_failure or ignore", Verdict.FAILURE, self.outcomes.of_error, error)
+        judge = self.outcomes.of_error
+        return self.user_code("is_failure or ignore", Verdict.FAILURE, judge, error, self.circuit_id)
 
     def ignores(self, error: BaseException) -> bool:
         """Whether `error` says nothing about the dependency; no, if a predicate cannot tell (E4)."""
-        return self.user_code("ignore", False, self.outcomes.ignores, error)
+        return self.user_code("ignore", False, self.outcomes.ignores, error, self.circuit_id)
 
     def settle_joined(self, period: Closed, error: BaseException | None) -> None:
         """End a call that joined `period` without a permit. Its end is no event."""
@@ -207,12 +202,14 @@ class Circuit:
             if isinstance(admission, Closed):
                 self._succeed(admission, now, duration)
             else:
-                self.turns.run(self._apply, engine.succeed, admission, now)
+                self.turns.run(self._apply, engine.succeed, admission, now, duration)
         elif verdict is Verdict.FAILURE:
             failure = readings.sum_up(self.user_code, self.clock, error, result)
             self.turns.run(self._apply, engine.fail, admission, now, duration, failure, error)
         else:
-            self.turns.run(engine.release, admission)
+            # A generator is closed while its consumer has its turn, and a release says nothing: neither was given up.
+            given_up = error is not None and not isinstance(error, GeneratorExit)
+            self.turns.run(self._apply, engine.release, admission, now, duration if given_up else 0.0)
         if started is not None and self.listeners.by_event:
             self._notify_ended(verdict, duration, error)
         self.publish_pending()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .._engine.periods import HalfOpen, Open
+from .._engine.periods import TRIAL_TIME, HalfOpen, Open
 from .._engine.watches import SparseWatch
 from .._values import seconds
 from ..backoff import Constant, Opening, Strategy
@@ -40,9 +40,11 @@ class LocalRules:
     def half_open(self, opened: Open, now: float) -> HalfOpen | None:
         """The half-open period that follows `opened`."""
         settings = self._settings
-        timeout = opened.length if settings.half_open_timeout is None else settings.half_open_timeout
+        timeout = settings.half_open_timeout
+        if timeout is None:
+            timeout = opened.length or TRIAL_TIME
         return HalfOpen(opened, settings.half_open_max_attempts, timeout, settings.success_threshold)
 
 
 def _ask(strategy: Strategy, opening: Opening) -> float:
-    return seconds("reset_timeout", strategy(opening))
+    return seconds("reset_timeout", strategy(opening), zero=True)

@@ -8,7 +8,7 @@ handler, the error that a handler of an alarm raises, a greenlet's kill or timeo
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from contextvars import ContextVar
 from typing import Any, TypeVar
@@ -97,10 +97,10 @@ def _is_from_outside(error: BaseException) -> bool:
 
 def _signal_handlers() -> set[object]:
     """The code of the handlers in force. Without `signal` there are none."""
-    signal = sys.modules.get("signal")
+    signal: Any = sys.modules.get("signal")
     if signal is None:
         return set()
-    handlers = filter(callable, map(signal.getsignal, signal.valid_signals()))
+    handlers: Iterator[Any] = filter(callable, map(signal.getsignal, signal.valid_signals()))
     return {getattr(getattr(handler, "__func__", handler), "__code__", None) for handler in handlers}
 
 

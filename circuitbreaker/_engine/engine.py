@@ -16,7 +16,7 @@ from typing import NamedTuple, Protocol
 
 from .._values import counted, format_seconds
 from ..events import CircuitState, Hold, LastFailure
-from .periods import NOT_YET, Admission, Closed, HalfOpen, Open, Period, Trial, total
+from .periods import NOT_YET, Admission, Closed, HalfOpen, Open, Period, Trial, opened_by, total
 from .snapshot import ClosedSnapshot, EngineSnapshot, HalfOpenSnapshot, OpenSnapshot
 from .watches import Outcome, SparseWatch
 
@@ -139,14 +139,16 @@ class Engine:
         if period is not self.period:
             return None  # The circuit moved on while this call was in flight.
         reason = period.see(Outcome(number, now, False, 0, duration))
-        return self._open(now, reason, None) if reason else None
+        return self._open(now, reason, None, slow_trial=period.watch.slow_trial) if reason else None
 
-    def succeed(self, trial: Trial, now: float) -> Transition | None:
-        """End a trial in success."""
+    def succeed(self, trial: Trial, now: float, duration: float) -> Transition | None:
+        """End a trial in success. If it was too slow, it opens again what slow calls opened (E12)."""
         self._count_success(now)
         if not self._counts(trial):
             return None
         period = trial.period
+        if duration > period.opened.slow_trial:
+            return self._open_after_slow_trial(period, now, duration)
         period.succeed(trial)
         self._failure_streak = 0
         return self._close(now, f"{counted(period.successes, 'trial')} succeeded", self.hold) if period.enough else None
@@ -161,8 +163,8 @@ class Engine:
             return self._fail_trial(admission, now, failure, error)
         if admission is not self.period:
             return None  # The circuit moved on while this call was in flight.
-        reason = admission.fail(now, duration)
-        return self._open(now, reason, error) if reason else None
+        reason = admission.fail(now, duration, error)
+        return self._open(now, reason, error, slow_trial=admission.watch.slow_trial) if reason else None
 
     def _fail_trial(
         self, trial: Trial, now: float, failure: LastFailure, error: BaseException | None
@@ -172,11 +174,26 @@ class Engine:
         self._failure_streak += 1
         return self._open(now, f"a trial failed: {failure}", error)
 
-    def release(self, admission: Admission) -> None:
-        """End a call without a verdict."""
+    def release(self, admission: Admission, now: float, duration: float) -> Transition | None:
+        """End a call without a verdict. If it was given up after `duration` seconds, that may have been slow (E12)."""
         self.ignored += 1
         if isinstance(admission, Trial):
-            admission.period.release(admission)
+            return self._release_trial(admission, now, duration)
+        if admission is not self.period or duration <= admission.slower_than:
+            return None
+        reason = admission.give_up(now, duration)
+        return self._open(now, reason, None, slow_trial=admission.watch.slow_trial) if reason else None
+
+    def _release_trial(self, trial: Trial, now: float, duration: float) -> Transition | None:
+        period = trial.period
+        if duration > period.opened.slow_trial and period is self.period and not _forces(self.hold):
+            return self._open_after_slow_trial(period, now, duration)
+        period.release(trial)
+        return None
+
+    def _open_after_slow_trial(self, period: HalfOpen, now: float, duration: float) -> Transition:
+        took, most = format_seconds(duration), format_seconds(period.opened.slow_trial)
+        return self._open(now, f"a trial took {took} s, more than {most} s", None)
 
     def _counts(self, trial: Trial) -> bool:
         """Whether the trial's verdict changes the circuit: its period lasts and no hold forces the circuit (M2)."""
@@ -191,9 +208,15 @@ class Engine:
 
     # Control
 
-    def open(self, now: float) -> Transition | None:
-        """Open as a trip would; do nothing if it is open."""
-        return None if isinstance(self.period, Open) else self._open(now, "open() was called", None)
+    def open(self, length: float | None, now: float) -> Transition | None:
+        """Open as a trip would; do nothing if it is open. With `length`, open for that many seconds from now anyway.
+
+        A circuit that was open stays so, and there is no transition to publish.
+        """
+        if length is None:
+            return None if isinstance(self.period, Open) else self._open(now, "open() was called", None)
+        change = self._open(now, f"open({format_seconds(length)}) was called", None, length)
+        return change if change.old is not CircuitState.OPEN else None
 
     def reset(self, now: float) -> Transition | None:
         """Close, and forget counts, holds and growth."""
@@ -234,10 +257,20 @@ class Engine:
 
     # Transitions
 
-    def _open(self, now: float, reason: str, error: BaseException | None) -> Transition:
-        round_ = 1 + (self.period.opened.round if isinstance(self.period, HalfOpen) else 0)
-        length = self._rules.open_for(round_, error)
-        return self._move(Open(now, length, reason, self.last_failure, round_), now, reason)
+    def _open(
+        self,
+        now: float,
+        reason: str,
+        error: BaseException | None,
+        length: float | None = None,
+        slow_trial: float = math.inf,
+    ) -> Transition:
+        """Open for `length` seconds, or as the rules say. What slow calls opened stays so until it closes."""
+        before = opened_by(self.period)
+        round_ = 1 if before is None else before.round + isinstance(self.period, HalfOpen)
+        slow_trial = slow_trial if before is None else before.slow_trial
+        length = self._rules.open_for(round_, error) if length is None else length
+        return self._move(Open(now, length, reason, self.last_failure, round_, slow_trial), now, reason)
 
     def _half_open(self, opened: Open, now: float) -> Transition | None:
         period = self._rules.half_open(opened, now)
@@ -263,7 +296,7 @@ class Engine:
 
     def trip(self, period: Closed, now: float, reason: str) -> Transition | None:
         """Open because the policy says so by what other processes saw; do nothing if `period` is over."""
-        return self._open(now, reason, None) if period is self.period else None
+        return self._open(now, reason, None, slow_trial=period.watch.slow_trial) if period is self.period else None
 
     def new_closed(self, hold: Hold | None) -> Closed:
         """A closed period under `hold`."""

@@ -15,11 +15,26 @@ from ..events import CircuitState, LastFailure
 from .snapshot import ClosedSnapshot, HalfOpenSnapshot, OpenSnapshot
 from .watches import NEVER, Outcome, SparseWatch
 
-__all__ = ["NOT_YET", "Admission", "Closed", "HalfOpen", "Open", "Period", "Trial", "ended", "opened_by", "total"]
+__all__ = [
+    "NOT_YET",
+    "TRIAL_TIME",
+    "Admission",
+    "Closed",
+    "HalfOpen",
+    "Open",
+    "Period",
+    "Trial",
+    "ended",
+    "opened_by",
+    "total",
+]
 
 
 NOT_YET = -math.inf
 """A time before all others."""
+
+TRIAL_TIME = 30.0
+"""Seconds that a trial keeps its attempt after an open period of 0 seconds, which says nothing about that."""
 
 
 def total(tally: count[int]) -> int:
@@ -66,7 +81,7 @@ class Closed:
         self.slower_than: float = watch.slower_than
         self.needs_permit: bool = needs_permit or watch.slower_than < math.inf
 
-    def fail(self, now: float, duration: float) -> str | None:
+    def fail(self, now: float, duration: float, error: BaseException | None) -> str | None:
         """Count one failure. Return why the circuit should open, or `None`."""
         self.failures += 1
         try:
@@ -76,11 +91,17 @@ class Closed:
             raise
         self._streak = self._streak + 1 if number == self._streak_end + 1 else 1
         self._streak_end = number
-        return self.see(Outcome(number, now, True, self._streak, duration))
+        return self.see(Outcome(number, now, True, self._streak, duration, error))
 
     def see(self, outcome: Outcome) -> str | None:
         """Show `outcome` to the policy. Return why the circuit should open, or `None`."""
         reason = self.watch.see(outcome)
+        self.next_number, self.next_time = self.watch.next_number, self.watch.next_time
+        return reason
+
+    def give_up(self, now: float, duration: float) -> str | None:
+        """Show the policy a call that was given up, for its duration. Return why the circuit should open, or `None`."""
+        reason = self.watch.give_up(self.calls, now, duration)
         self.next_number, self.next_time = self.watch.next_number, self.watch.next_time
         return reason
 
@@ -140,11 +161,19 @@ def ended() -> Closed:
 class Open:
     """One open period. What decides about calls does not change while it lasts, so reading it needs no lock."""
 
-    __slots__ = ("last_failure", "length", "moment", "reason", "round", "since", "until")
+    __slots__ = ("last_failure", "length", "moment", "reason", "round", "since", "slow_trial", "until")
     state: ClassVar[CircuitState] = CircuitState.OPEN
     needs_permit: ClassVar[bool] = True
 
-    def __init__(self, since: float, length: float, reason: str, last_failure: LastFailure | None, round_: int) -> None:
+    def __init__(
+        self,
+        since: float,
+        length: float,
+        reason: str,
+        last_failure: LastFailure | None,
+        round_: int,
+        slow_trial: float = math.inf,
+    ) -> None:
         self.since: float = since
         self.length: float = length
         self.until: float = since + length
@@ -152,16 +181,17 @@ class Open:
         self.reason: str = reason
         self.last_failure: LastFailure | None = last_failure
         self.round: int = round_
+        self.slow_trial: float = slow_trial  # seconds beyond which a trial opens again what slow calls opened (E12)
 
     def snapshot(self, now: float) -> OpenSnapshot:
         """The period as it is at `now`."""
-        return OpenSnapshot(self.length, self.until - now, self.reason, self.round, self.last_failure)
+        return OpenSnapshot(self.length, self.until - now, self.reason, self.round, self.last_failure, self.slow_trial)
 
     @staticmethod
     def restored(snapshot: OpenSnapshot, now: float) -> Open:
         """A period that goes on from `snapshot`."""
         since = now + snapshot.left - snapshot.length
-        return Open(since, snapshot.length, snapshot.reason, snapshot.last_failure, snapshot.round)
+        return Open(since, snapshot.length, snapshot.reason, snapshot.last_failure, snapshot.round, snapshot.slow_trial)
 
 
 class Trial:

@@ -7,6 +7,7 @@ Calls in flight are not in it; the trials of a half-open period are there as the
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 from ..events import Hold, LastFailure
@@ -37,6 +38,8 @@ class OpenSnapshot(NamedTuple):
     reason: str
     round: int
     last_failure: LastFailure | None
+    slow_trial: float = math.inf
+    """Seconds beyond which a trial opens again what slow calls opened; `inf` if they did not."""
 
 
 class HalfOpenSnapshot(NamedTuple):

@@ -32,6 +32,8 @@ class Outcome(NamedTuple):
     """Consecutive failures up to and including this call; 0 for a success."""
     duration: float
     """How long the call took, in seconds; 0 if nothing asked for durations."""
+    error: BaseException | None = None
+    """What the call raised, if it failed by that; `None` for calls of other processes. To keep it keeps it alive."""
 
 
 class SparseWatch:
@@ -45,9 +47,19 @@ class SparseWatch:
     next_number: int = NEVER
     next_time: float = math.inf
     slower_than: float = math.inf
+    slow_trial: float = math.inf
+    """If this watch has just opened the circuit: the seconds beyond which a trial does not close it again (E12)."""
 
     def see(self, outcome: Outcome) -> str | None:
         """Count `outcome`. Return the reason to open the circuit now, or `None`."""
+        return None
+
+    def give_up(self, number: int, at: float, duration: float) -> str | None:
+        """Count a call that was given up after `duration` seconds, once `number` calls had ended (E12).
+
+        It is no outcome and has no number: only its duration counts. Return the reason to open the circuit now, or
+        `None`.
+        """
         return None
 
     def count_unseen(self, number: int, at: float) -> None:

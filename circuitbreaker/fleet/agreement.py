@@ -67,7 +67,8 @@ class Agreement:
         if known is None or known.version == 0:
             return None
         left = known.left - (now - self._known_at)
-        return Decision(known.state, known.hold, False, known.reason, known.length, left, known.round, known.failure)
+        what = (known.state, known.hold, False, known.reason, known.length, left, known.round, known.failure)
+        return Decision(*what, known.slow_trial)
 
     # What changes it
 

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import math
+
 from .._engine.engine import Engine
 from .._engine.periods import Open, Period, opened_by
 from ..clock import utc
@@ -22,19 +24,26 @@ def decided(engine: Engine, period: Period, override: bool, now: float, wall: fl
         return Decision("closed", hold, override, reason, 0.0, 0.0, 0, None)
     left = max(0.0, opened.until - now)
     failure = _failure(opened.last_failure, wall)
-    return Decision("open", hold, override, opened.reason, opened.length, left, opened.round, failure)
+    slow_trial = _finite(opened.slow_trial)
+    return Decision("open", hold, override, opened.reason, opened.length, left, opened.round, failure, slow_trial)
 
 
-def opening(engine: Engine, reason: str, length: float, wall: float) -> Decision:
+def opening(engine: Engine, reason: str, length: float, wall: float, slow_trial: float) -> Decision:
     """The decision to open for `length` seconds, beginning now."""
     failure = _failure(engine.last_failure, wall)
-    return Decision("open", hold_text(engine.hold), False, reason, length, length, 1, failure)
+    return Decision("open", hold_text(engine.hold), False, reason, length, length, 1, failure, _finite(slow_trial))
+
+
+def _finite(slow_trial: float) -> float | None:
+    """`slow_trial` as messages have it."""
+    return slow_trial if slow_trial < math.inf else None
 
 
 def open_period(snapshot: Snapshot, now: float, wall: float) -> Open:
     """The open period that `snapshot` is in, or that came before its half-open one."""
     since = now + snapshot.left - snapshot.length
-    return Open(since, snapshot.length, snapshot.reason, last_failure(snapshot, wall), snapshot.round)
+    slow_trial = math.inf if snapshot.slow_trial is None else snapshot.slow_trial
+    return Open(since, snapshot.length, snapshot.reason, last_failure(snapshot, wall), snapshot.round, slow_trial)
 
 
 def hold_text(hold: Hold | None) -> str:

@@ -14,7 +14,7 @@ from typing import Protocol
 
 from .._circuit.rules import LocalRules
 from .._engine.engine import Engine, Transition
-from .._engine.periods import Closed, HalfOpen, Period
+from .._engine.periods import TRIAL_TIME, Closed, HalfOpen, Period
 from .._values import format_seconds
 from ..events import Hold
 from ..options import Settings
@@ -110,9 +110,9 @@ class Member:
             self.unused = False
             self.report_within(0.0)
 
-    def propose(self, reason: str) -> None:
+    def propose(self, reason: str, slow_trial: float) -> None:
         """Propose to the fleet to open: the policy says so by what all processes saw."""
-        self._outbox.proposed_reason = reason
+        self._outbox.proposed_reason, self._outbox.proposed_slow_trial = reason, slow_trial
 
     def note_waiting(self, now: float) -> None:
         """A call was refused for want of a lease."""
@@ -237,7 +237,7 @@ class Member:
         opened = open_period(snapshot, now, wall)
         if snapshot.state == "open":
             return opened
-        timeout = snapshot.length if self.quotas.lease is None else self.quotas.lease
+        timeout = self.quotas.lease or snapshot.length or TRIAL_TIME
         return LeasedHalfOpen(opened, self.quotas.attempts, timeout, self.quotas.successes, self)
 
     def _learn(self, engine: Engine, snapshot: Snapshot, report: Report, now: float) -> Transition | None:
@@ -255,7 +255,7 @@ class Member:
         if self.quorum == 1:
             return engine.trip(period, now, reason)
         if snapshot.failing >= self.quorum:
-            self.propose(reason)
+            self.propose(reason, period.watch.slow_trial)
             self.report_within(0.0)
         return None
 

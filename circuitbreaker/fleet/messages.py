@@ -54,6 +54,8 @@ class Decision(NamedTuple):
     """1 for the first open period since the circuit was closed, 2 for the one after the first failed trial, ..."""
     failure: Failure | None
     """The last failure."""
+    slow_trial: float | None = None
+    """If slow calls opened it: the seconds beyond which a trial does not close it."""
 
 
 class Quotas(NamedTuple):
@@ -158,3 +160,5 @@ class Snapshot(NamedTuple):
     """Whether calls elsewhere wait for leases in vain. A process that does not use its leases then returns them."""
     history: tuple[Batch, ...] = ()
     """For a process that reports for the first time: the calls of the policy's window, the oldest first."""
+    slow_trial: float | None = None
+    """If slow calls opened it: the seconds beyond which a trial does not close it."""

@@ -6,6 +6,7 @@ it is brought up to date: less may be left of an open period, and old counts are
 
 from __future__ import annotations
 
+import math
 from typing import cast
 
 from .._circuit.rules import LocalRules
@@ -33,6 +34,7 @@ class Outbox:
         """Whether a person ordered something that is not reported yet."""
         self.proposed_reason: str = ""
         """Why the policy would open the fleet's circuit, by what all processes saw; not reported yet."""
+        self.proposed_slow_trial: float = math.inf
         self.must_ask: bool = False
         """Whether to report even if there is nothing to report: someone wants the answer."""
         self.pending: Report | None = None
@@ -121,7 +123,7 @@ class Outbox:
     def _proposed_opening(self, engine: Engine, wall: float) -> Decision:
         """What the policy proposes. The quorum decides on it, so the circuit stays closed here until the answer."""
         reason, self.proposed_reason = self.proposed_reason, ""
-        return opening(engine, reason, self._rules.open_for(1, None), wall)
+        return opening(engine, reason, self._rules.open_for(1, None), wall, self.proposed_slow_trial)
 
     def _unreported(self, period: Period, agreement: Agreement) -> Period | None:
         """`period`, if the fleet has to know of it."""

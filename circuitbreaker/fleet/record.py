@@ -21,6 +21,8 @@ _CONTENTION = 2.0
 """Seconds for which a lease that was asked for in vain counts as wanted."""
 _MEMORY = 60.0
 """Seconds for which a process counts as failing if the policy has no window of seconds."""
+_LEASE = 30.0
+"""Seconds that a trial may stay out if neither the configuration nor the open period says so."""
 _STEP = 1.0
 """A clock that is set back by less than this many seconds is ignored."""
 
@@ -57,6 +59,8 @@ class Record:
     round: int = 0
     failure: Failure | None = None
     """Type, text, and when."""
+    slow_trial: float | None = None
+    """If slow calls opened it: the seconds beyond which a trial does not close it."""
     digest: str = ""
     # of a closed period
     calls: Tallies = ()
@@ -206,7 +210,7 @@ def _begin(record: Record, process: str, state: str, reason: str) -> None:
 def _set_times(record: Record, decision: Decision, now: float) -> None:
     record.length, record.round = decision.length, decision.round
     record.until, record.opened = now + decision.left, now + decision.left - decision.length
-    record.failure = _shifted(decision.failure, now)
+    record.failure, record.slow_trial = _shifted(decision.failure, now), decision.slow_trial
 
 
 def _shifted(failure: Failure | None, now: float) -> Failure | None:
@@ -221,7 +225,7 @@ def _restore(record: Record, report: Report, known: Decision, now: float) -> Non
     record.origin = report.origin
     _set_times(record, known, now)
     if known.state == "half_open":  # Which trials are out is lost: assume as many as there may be.
-        deadline = now + (report.quotas.lease or record.length)
+        deadline = now + _lease_time(record, report.quotas)
         record.trials.leases = {f"lost/{index}": deadline for index in range(report.quotas.attempts)}
 
 
@@ -241,7 +245,12 @@ def _lease(record: Record, report: Report, quotas: Quotas, now: float) -> None:
     if free < report.wanted:
         trials.contended_until = now + _CONTENTION
     for index in range(min(free, report.wanted)):
-        trials.leases[f"{report.process}/{report.number}.{index}"] = now + (quotas.lease or record.length)
+        trials.leases[f"{report.process}/{report.number}.{index}"] = now + _lease_time(record, quotas)
+
+
+def _lease_time(record: Record, quotas: Quotas) -> float:
+    """Seconds that a trial may stay out. An open period of 0 seconds says nothing about that."""
+    return quotas.lease or record.length or _LEASE
 
 
 def _free(trials: Trials, quotas: Quotas) -> int:
@@ -287,6 +296,7 @@ def _snapshot(record: Record, name: str, now: float) -> Snapshot:
         age=0.0 if closed else now - record.opened,
         failure=_shifted(record.failure, now),
         digest=record.digest,
+        slow_trial=record.slow_trial,
         successes=record.trials.successes,
         calls=record.calls,
         seconds=record.seconds,

@@ -37,6 +37,7 @@ class FleetWatch(SparseWatch):
         "known",
         "next_number",
         "next_time",
+        "slow_trial",
         "slower_than",
     )
 
@@ -60,11 +61,22 @@ class FleetWatch(SparseWatch):
         alone = None if self._alone is None else self._alone.see(outcome)
         number, streak = outcome.number + self._others, self._local.streak_with(outcome)
         reason = self._fleet.see(outcome._replace(number=number, streak=streak))
+        return self._decide(reason, alone)
+
+    def give_up(self, number: int, at: float, duration: float) -> str | None:
+        """A call of this process that was given up. It is not reported."""
+        alone = None if self._alone is None else self._alone.give_up(number, at, duration)
+        return self._decide(self._fleet.give_up(number + self._others, at, duration), alone)
+
+    def _decide(self, fleet: str | None, alone: str | None) -> str | None:
+        """Why to open here. With a quorum, by what this process saw alone; what all saw is proposed to the fleet."""
         self.ask()
         if self._alone is None:
-            return reason
-        if reason is not None:
-            self._member.propose(reason)
+            self.slow_trial = self._fleet.slow_trial
+            return fleet
+        self.slow_trial = self._alone.slow_trial
+        if fleet is not None:
+            self._member.propose(fleet, self._fleet.slow_trial)
         return alone
 
     def ask(self) -> None:
@@ -106,6 +118,7 @@ class FleetWatch(SparseWatch):
         self.known, self._skip = True, False
         reason = self._show_all(period, batches, self._local.longest_streak(period, snapshot))
         self.ask()
+        self.slow_trial = self._fleet.slow_trial
         return reason
 
     def _show_all(self, period: Closed, batches: list[_Batch], streak: int) -> str | None:

@@ -24,6 +24,7 @@ from multidict import CIMultiDict
 from ..clients import FAILURE_STATUSES, ClientCall, ClientGuard, ClientOptions
 from ..errors import CircuitOpenError
 from ..keyed import KeyedBreakers
+from ..retries import refusal_cause
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -44,7 +45,7 @@ def judge(end: aiohttp.ClientResponse | Exception) -> bool | None:
     """
     if isinstance(end, aiohttp.ClientResponse):
         return end.status in FAILURE_STATUSES
-    if isinstance(end, CircuitOpenError) or _is_local(end) or _waited_for_the_pool(end):
+    if refusal_cause(end) is not None or _is_local(end) or _waited_for_the_pool(end):
         return None
     if isinstance(end, aiohttp.ClientResponseError):
         return True if isinstance(end.__cause__, HttpProcessingError) or end.status in FAILURE_STATUSES else None

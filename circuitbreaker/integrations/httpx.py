@@ -22,6 +22,7 @@ import httpx
 from ..clients import FAILURE_STATUSES, ClientCall, ClientGuard, ClientOptions
 from ..errors import CircuitOpenError
 from ..keyed import KeyedBreakers
+from ..retries import refusal_cause
 
 if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
@@ -51,7 +52,9 @@ def judge(end: httpx.Response | Exception) -> bool | None:
         return end.status_code in FAILURE_STATUSES
     if _is_a_violation_by_the_server(end):
         return True
-    if isinstance(end, httpx.PoolTimeout | httpx.UnsupportedProtocol | httpx.LocalProtocolError | CircuitOpenError):
+    if refusal_cause(end) is not None:
+        return None
+    if isinstance(end, httpx.PoolTimeout | httpx.UnsupportedProtocol | httpx.LocalProtocolError):
         return None
     return True if isinstance(end, httpx.TransportError) else None
 

@@ -21,6 +21,7 @@ from requests.adapters import BaseAdapter, HTTPAdapter
 from ..clients import FAILURE_STATUSES, ClientCall, ClientGuard, ClientOptions
 from ..errors import CircuitOpenError
 from ..keyed import KeyedBreakers
+from ..retries import refusal_cause
 
 if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
@@ -67,6 +68,8 @@ def judge(end: requests.Response | Exception) -> bool | None:
     """
     if isinstance(end, requests.Response):
         return end.status_code in FAILURE_STATUSES
+    if refusal_cause(end) is not None:
+        return None
     if any(isinstance(each, _IGNORED) for each in (end, *end.args)):  # requests wraps urllib3's errors in its own
         return None
     if isinstance(end, requests.ConnectionError) and _is_of_a_forwarded_response(end):

@@ -11,6 +11,7 @@
 local PIECES = 20
 local CONTENTION = 2
 local MEMORY = 60
+local LEASE = 30
 local STEP = 1
 
 local time = redis.call('TIME')
@@ -154,7 +155,7 @@ local function shifted(failure) return failure and {failure[1], failure[2], now 
 local function set_times(decision)
   record.length, record.round = decision.length, decision.round
   record['until'], record.opened = now + decision.left, now + decision.left - decision.length
-  record.failure = shifted(decision.failure)
+  record.failure, record.slow_trial = shifted(decision.failure), decision.slow_trial
 end
 
 local function decide(decision)
@@ -164,6 +165,10 @@ local function decide(decision)
   set_times(decision)
 end
 
+local function lease_time()
+  return quotas.lease or (record.length > 0 and record.length or LEASE)
+end
+
 local function restore(known)
   begin(known.state, known.reason)
   record.version, record.overrides, record.hold = report.version, report.overrides, known.hold
@@ -171,7 +176,7 @@ local function restore(known)
   set_times(known)
   if known.state == 'half_open' then
     for index = 0, quotas.attempts - 1 do
-      record.trials.leases['lost/' .. index] = now + (quotas.lease or record.length)
+      record.trials.leases['lost/' .. index] = now + lease_time()
     end
   end
 end
@@ -194,7 +199,7 @@ local function lease()
   local left = free()
   if left < report.wanted then trials.contended_until = now + CONTENTION end
   for index = 0, math.min(left, report.wanted) - 1 do
-    trials.leases[report.process .. '/' .. report.number .. '.' .. index] = now + (quotas.lease or record.length)
+    trials.leases[report.process .. '/' .. report.number .. '.' .. index] = now + lease_time()
   end
 end
 
@@ -223,7 +228,7 @@ local function snapshot(streak, digest)
     name = report.name, version = record.version, overrides = record.overrides, origin = record.origin,
     state = record.state, hold = record.hold, reason = record.reason, length = record.length,
     left = closed and 0 or record['until'] - now, round = record.round, age = closed and 0 or now - record.opened,
-    failure = shifted(record.failure), digest = digest, successes = record.trials.successes, calls = record.calls,
+    failure = shifted(record.failure), digest = digest, slow_trial = record.slow_trial, successes = record.trials.successes, calls = record.calls,
     seconds = record.seconds, streak_at_success = streak, streak = record.streak, failing = size(record.failing),
     wait = wait(), contended = now < record.trials.contended_until,
   }
