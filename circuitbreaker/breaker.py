@@ -13,26 +13,27 @@ from ._calls.calls import call
 from ._calls.guard import guard
 from ._circuit.blocks import Blocks
 from ._circuit.circuit import Circuit
-from ._circuit.listeners import Listener, check_event, check_listener
+from ._circuit.listeners import Listener
+from ._circuit.observable import Observable
 from ._engine.periods import Closed
 from .events import CircuitState, EventName, Hold, Metrics
 from .options import Options, Settings, merged
 from .permit import Permit
-from .registry import Registry, resolve_registry, subscribe
+from .registry import Registry, resolve_registry
 
 if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
 
-    from ._calls.types import Guarded
+    from ._calls.types import ClassMethod, Guarded, Method
 
 __all__ = ["CircuitBreaker"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
-F = TypeVar("F", bound=Listener)
+M = TypeVar("M", bound="Method[...] | ClassMethod[...]")
 
 
-class CircuitBreaker:
+class CircuitBreaker(Observable):
     """Guards calls to one dependency.
 
         breaker = CircuitBreaker("search", failure_threshold=5, reset_timeout=15)
@@ -146,10 +147,13 @@ class CircuitBreaker:
         result: R = call(self._circuit, any_callable("function", function), args, kwargs)
         return result
 
-    def __call__(self, function: Callable[P, R], /) -> Guarded[P, R]:
+    @overload
+    def __call__(self, function: M, /) -> M: ...
+    @overload
+    def __call__(self, function: Callable[P, R], /) -> Guarded[P, R]: ...
+    def __call__(self, function: Any, /) -> Any:
         """`function`, guarded: see `circuit`. Any number of functions may share one breaker."""
-        guarded: Guarded[P, R] = guard(self._circuit, self, function)
-        return guarded
+        return guard(self._circuit, self, function)
 
     # Reading
 
@@ -172,28 +176,9 @@ class CircuitBreaker:
         """The breaker's numbers, all of one moment."""
         return self._circuit.metrics()
 
-    @overload
-    def on(self, event: EventName, listener: Listener) -> Callable[[], None]: ...
-    @overload
-    def on(self, event: EventName) -> Callable[[F], F]: ...
-    def on(self, event: EventName, listener: Listener | None = None) -> Callable[..., object]:
-        """Call `listener` with each `event`; `EventName` lists them.
-
-        Returns a function that ends it. Without a listener it is a decorator, which returns the function as it is.
-        Listeners run after the event, with no lock held: call events in the calling thread, state changes in order, one
-        at a time (E5). They may use the breaker: a call that a listener makes counts like any other, but is no event.
-        What a listener raises is logged (E4). A call that began before there was a listener to the ends of calls is no
-        event.
-
-        Raises:
-            ValueError: there is no such event.
-            TypeError: the listener cannot be called, or is a coroutine function.
-        """
-        check_event(event)
-        if listener is None:
-            return partial(subscribe, self, event)
+    def _subscribe(self, event: EventName, listener: Listener) -> Callable[[], None]:
         token = object()
-        self._circuit.listen(event, check_listener(listener), token)
+        self._circuit.listen(event, listener, token)
         return partial(self._circuit.unlisten, token)
 
     # Control

@@ -41,7 +41,7 @@ class Options(TypedDict, total=False):
     """Which returned values count as failures. Default none."""
     fallback: Callable[..., Any] | None
     """Called with a refused call's arguments, instead of raising `CircuitOpenError`. Default none."""
-    on_state_change: Callable[[StateChange], object] | None
+    on_state_change: Callable[[StateChange], None] | None
     """Shorthand for `breaker.on("state_change", f)`."""
     clock: Clock
     """Where time comes from. Default: the system's clock."""
@@ -114,7 +114,7 @@ class Settings(Value):
     half_open_timeout: float | None
     outcomes: Outcomes
     fallback: Callable[..., Any] | None
-    on_state_change: Callable[[StateChange], object] | None
+    on_state_change: Callable[[StateChange], None] | None
     clock: Clock
     store: Sharing | None
 

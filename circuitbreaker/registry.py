@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
-from functools import partial
 from itertools import chain, count
 from threading import RLock
 from types import EllipsisType
-from typing import TYPE_CHECKING, overload
+from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
-from ._circuit.listeners import Listener, check_event, check_listener
+from ._circuit.listeners import Listener
+from ._circuit.observable import Observable
 from ._fork import renew_in_child
 from .events import EventName
 from .options import Options, Settings, merged
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["Registry", "default_registry", "get_breaker", "registry"]
 
 
-class Registry:
+class Registry(Observable):
     """A collection of breakers by name, with default options for those made in it.
 
     Iteration yields the breakers, `len()` is their number, and `in` takes a name. Any thread may call any method.
@@ -84,16 +84,8 @@ class Registry:
         for breaker in self:
             self.discard(breaker)
 
-    @overload
-    def on(self, event: EventName, listener: Listener) -> Callable[[], None]: ...
-    @overload
-    def on(self, event: EventName) -> Callable[[Listener], Listener]: ...
-    def on(self, event: EventName, listener: Listener | None = None) -> Callable[..., object]:
-        """Like `CircuitBreaker.on`, for every breaker in this registry, present and future."""
-        if listener is None:
-            return partial(subscribe, self, check_event(event))
-        check_event(event)
-        entry = (event, check_listener(listener), object())
+    def _subscribe(self, event: EventName, listener: Listener) -> Callable[[], None]:
+        entry = (event, listener, object())
         with self._lock:
             self._listeners.append(entry)
             present = list(self)
@@ -184,12 +176,6 @@ class Registry:
 
     def __repr__(self) -> str:
         return f"<Registry of {len(self)} breakers>"
-
-
-def subscribe(subject: Registry | CircuitBreaker, event: EventName, listener: Listener) -> Listener:
-    """`on(event)` as a decorator: return the listener unchanged."""
-    subject.on(event, listener)
-    return listener
 
 
 registry: Registry = Registry()
