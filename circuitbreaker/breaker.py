@@ -16,6 +16,7 @@ from ._circuit.circuit import Circuit
 from ._circuit.listeners import Listener
 from ._circuit.observable import Observable
 from ._engine.periods import Closed
+from ._values import quoted
 from .events import CircuitState, EventName, Hold, Metrics
 from .options import Options, Settings, merged
 from .permit import Permit
@@ -207,4 +208,4 @@ class CircuitBreaker(Observable):
         self._circuit.override(self._circuit.engine.force, Hold.SHADOW)
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.name!r} {self._circuit.summary()}>"
+        return f"<{type(self).__name__} {quoted(self.name)} {self._circuit.summary()}>"

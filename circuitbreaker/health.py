@@ -18,7 +18,7 @@ from types import EllipsisType
 from typing import TYPE_CHECKING, Any, cast
 
 from ._callables import plain_callable
-from ._values import positive_count
+from ._values import positive_count, quoted
 from .clock import utc
 from .events import CircuitState, Hold, LastFailure, Metrics
 from .problems import Answer, answer, boolean, timestamp
@@ -213,7 +213,7 @@ def _ask(predicate: Callable[[str], bool], name: str) -> bool:
     try:
         return bool(predicate(name))
     except Exception:
-        _logger.exception("health: the predicate critical raised for %r; the circuit is not critical", name)
+        _logger.exception("health: the predicate critical raised for %s; the circuit is not critical", quoted(name))
         return False
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from ._engine.periods import Closed, HalfOpen
 from ._fork import renew_in_child
-from ._values import positive_count
+from ._values import one_line, positive_count
 from .breaker import CircuitBreaker
 from .options import Options, Settings, merged
 from .registry import Registry, resolve_registry
@@ -77,7 +77,7 @@ class KeyedBreakers(Mapping[Hashable, CircuitBreaker]):
         return use.breaker
 
     def _make(self, key: Hashable) -> CircuitBreaker:
-        name = f"{self.name}[{key}]"
+        name = f"{self.name}[{_short(str(key))}]"
         if self._home is None:
             return CircuitBreaker(name, registry=None, **self._options)
         return self._home._create(name, self._options)
@@ -152,3 +152,13 @@ class _Use:
         if self.breaker.hold is not None or isinstance(period, HalfOpen):
             return False
         return isinstance(period, Closed) or circuit.clock.monotonic() >= period.until + period.length
+
+
+def _short(key: str) -> str:
+    """`key` as a part of a name: whole, or if it is long or not printable, the beginning of it and a digest."""
+    shown = one_line(key)
+    if shown == key:
+        return key
+    from hashlib import blake2b  # Only such keys need it, and it is slow to import.
+
+    return f"{shown}~{blake2b(key.encode('utf-8', 'surrogatepass'), digest_size=8).hexdigest()}"

@@ -6,6 +6,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from ._engine.periods import Admission
+from ._values import quoted
 from .outcomes import NO_RESULT, Verdict
 
 if TYPE_CHECKING:
@@ -93,4 +94,4 @@ class Permit:
             self._circuit.turns.put_off(self._circuit.engine.release, self._unsettled.pop())
 
     def __repr__(self) -> str:
-        return f"<Permit of {self._circuit.name!r}, {'unsettled' if self._unsettled else 'settled'}>"
+        return f"<Permit of {quoted(self._circuit.name)}, {'unsettled' if self._unsettled else 'settled'}>"

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from ._engine.snapshot import WatchSnapshot
 from ._engine.watches import LastCalls, LastSeconds, Outcome, SparseWatch
-from ._values import Value, counted, positive_count, ratio
+from ._values import Value, counted, one_line, positive_count, ratio
 from ._values import seconds as in_seconds
 
 __all__ = [
@@ -96,7 +96,7 @@ class _UserWatch(SparseWatch):
 
     def _ask_user(self, outcome: Outcome) -> str | None:
         reason = self._see(outcome)
-        return str.__str__(str(reason)) if reason else None  # A subclass of str might keep anything alive.
+        return one_line(str(reason)) if reason else None
 
 
 def _begin_user(policy: TripPolicy) -> Callable[[Outcome], str | None]:

@@ -11,6 +11,8 @@ from contextlib import suppress
 from threading import local
 from typing import Any, TypeVar
 
+from .._values import quoted
+
 __all__ = ["UserCode"]
 
 T = TypeVar("T")
@@ -57,6 +59,6 @@ def _log(name: str, what: str, error: BaseException) -> None:
         with suppress(Exception):  # of a logging handler, or of the import at shutdown: the caller must not see it (E4)
             from logging import getLogger  # Most programs have imported it; the others need not pay for it.
 
-            getLogger("circuitbreaker").error("circuit %r: its %s raised", name, what, exc_info=error)
+            getLogger("circuitbreaker").error("circuit %s: its %s raised", quoted(name), what, exc_info=error)
     finally:
         _this_thread.is_logging -= 1

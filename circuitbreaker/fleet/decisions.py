@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from .._engine.engine import Engine
 from .._engine.periods import Open, Period, opened_by
+from .._values import one_line
 from ..clock import utc
 from ..events import Hold, LastFailure
 from .messages import Decision, Failure, Snapshot
@@ -34,7 +35,7 @@ def opening(engine: Engine, reason: str, length: float, wall: float) -> Decision
 def open_period(snapshot: Snapshot, now: float, wall: float) -> Open:
     """The open period that `snapshot` is in, or that came before its half-open one."""
     since = now + snapshot.left - snapshot.length
-    return Open(since, snapshot.length, snapshot.reason, last_failure(snapshot, wall), snapshot.round)
+    return Open(since, snapshot.length, one_line(snapshot.reason), last_failure(snapshot, wall), snapshot.round)
 
 
 def hold_text(hold: Hold | None) -> str:
@@ -47,7 +48,7 @@ def last_failure(snapshot: Snapshot, wall: float) -> LastFailure | None:
     if snapshot.failure is None:
         return None
     kind, text, ago = snapshot.failure
-    return LastFailure(kind, text, utc(wall - ago))
+    return LastFailure(one_line(kind), one_line(text), utc(wall - ago))  # Anything may have written the record.
 
 
 def _failure(failure: LastFailure | None, wall: float) -> Failure | None:
