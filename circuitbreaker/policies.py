@@ -282,6 +282,10 @@ class _RateWatch(SparseWatch):
     def count_unseen(self, number: int, at: float) -> None:
         self._window.count_unseen(number, at)
 
+    def set_back(self, now: float) -> None:
+        self._window.set_back(now)
+        self._aim()
+
     def snapshot(self, number: int, now: float) -> WatchSnapshot:
         return self._window.snapshot(number, now)
 
@@ -379,6 +383,11 @@ class _CombinedWatch(SparseWatch):
     def count_unseen(self, number: int, at: float) -> None:
         for watch in self._watches:
             watch.count_unseen(number, at)
+
+    def set_back(self, now: float) -> None:
+        for watch in self._watches:
+            watch.set_back(now)
+        self._aim()
 
     def snapshot(self, number: int, now: float) -> WatchSnapshot:
         return tuple(watch.snapshot(number, now) for watch in self._watches)

@@ -130,6 +130,23 @@ class Engine:
             return self.period.wait(now)
         return max(0.0, self.period.until - now) if isinstance(self.period, Open) else 0.0
 
+    # A clock that is set back
+
+    def is_ahead(self, now: float) -> bool:
+        """Whether something was measured here after `now`, which a monotonic clock does not allow."""
+        return now < self.period.since or now < (self.last_success_at or NOT_YET)
+
+    def set_back(self, now: float) -> None:
+        """Go on by a clock that has been set back to `now`: nothing that was measured later keeps the circuit waiting.
+
+        An open period begins anew, a trial keeps its attempt no longer than the timeout, and windows of time are empty.
+        """
+        self.period.set_back(now)
+        self._last_success = min(self._last_success, now)
+        if self.bypass is not None:
+            self.bypass.set_back(now)
+        self.refresh()
+
     # How calls end
 
     def observe(self, period: Closed, number: int, now: float, duration: float) -> Transition | None:
