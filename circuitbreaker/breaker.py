@@ -70,6 +70,10 @@ class CircuitBreaker(Observable):
         self._circuit = Circuit("unnamed" if name is None else name, self._settings)
         self._engine, self._clock = self._circuit.engine, self._circuit.clock
         self._blocks = Blocks()
+        if self._settings.auto_half_open:
+            from ._circuit.waking import Waker  # It has a thread, which others need not import.
+
+            self._circuit.listen("state_change", Waker(self._circuit, self._settings.clock), object())
         if self._settings.on_state_change is not None:
             self.on("state_change", self._settings.on_state_change)
         if home is not None and name is not None:
@@ -165,7 +169,10 @@ class CircuitBreaker(Observable):
 
     @property
     def state(self) -> CircuitState:
-        """The circuit's state. It stays `OPEN` until a call is admitted as a trial; reading changes nothing (O3)."""
+        """The circuit's state; reading changes nothing. It stays `OPEN` until a call is admitted as a trial (O3).
+
+        With `auto_half_open`, it becomes `HALF_OPEN` when the wait is over.
+        """
         return self._circuit.engine.period.state
 
     @property

@@ -8,7 +8,7 @@ from threading import RLock
 from types import EllipsisType
 from typing import TYPE_CHECKING
 
-from ._engine.periods import Closed, HalfOpen
+from ._engine.periods import HalfOpen, opened_by
 from ._fork import renew_in_child
 from ._values import one_line, positive_count
 from .breaker import CircuitBreaker
@@ -146,12 +146,13 @@ class _Use:
         self.last = last
 
     def may_be_dropped(self) -> bool:
-        """Whether it is closed, or has been open for twice its wait, and has no hold."""
+        """Whether it is closed, or opened twice its wait ago and had no call since; and has no hold."""
         circuit = self.breaker._circuit
         period = circuit.engine.period
-        if self.breaker.hold is not None or isinstance(period, HalfOpen):
+        if self.breaker.hold is not None or (isinstance(period, HalfOpen) and period.was_used):
             return False
-        return isinstance(period, Closed) or circuit.clock.monotonic() >= period.until + period.length
+        opened = opened_by(period)
+        return opened is None or circuit.clock.monotonic() >= opened.until + opened.length
 
 
 def _short(key: str) -> str:

@@ -33,6 +33,8 @@ class Options(TypedDict, total=False):
     """How many trials one half-open period may admit, running or finished. Default 3."""
     half_open_timeout: float | timedelta | None
     """Seconds a trial may take before its attempt goes to another call. Default: the length of the open period."""
+    auto_half_open: bool
+    """Whether an open circuit becomes half-open when its wait is over, without a call, and says so. Default `False`."""
     is_failure: ErrorFilter
     """Which errors count against the circuit. Default `Exception`."""
     ignore: ErrorFilter
@@ -84,6 +86,7 @@ NAMES_ELSEWHERE = {
     "max_concurrent_probes": "half_open_max_attempts",
     "wait_duration_backoff_multiplier": "reset_timeout=ExponentialBackoff(...)",
     "wait_duration_in_open_max": "reset_timeout=ExponentialBackoff(..., maximum=...)",
+    "automatic_transition_from_open_to_half_open_enabled": "auto_half_open",
     "listeners": "on_state_change, or breaker.on(...)",
     "listener": "on_state_change, or breaker.on(...)",
 }
@@ -101,6 +104,7 @@ class Settings(Value):
         "success_threshold",
         "half_open_max_attempts",
         "half_open_timeout",
+        "auto_half_open",
         "outcomes",
         "fallback",
         "on_state_change",
@@ -112,6 +116,7 @@ class Settings(Value):
     success_threshold: int
     half_open_max_attempts: int
     half_open_timeout: float | None
+    auto_half_open: bool
     outcomes: Outcomes
     fallback: Callable[..., Any] | None
     on_state_change: Callable[[StateChange], None] | None
@@ -133,6 +138,7 @@ class Settings(Value):
             success_threshold=success_threshold,
             half_open_max_attempts=attempts,
             half_open_timeout=_optional(seconds, "half_open_timeout", options),
+            auto_half_open=_switch("auto_half_open", options.get("auto_half_open", False)),
             outcomes=Outcomes(
                 options.get("is_failure", Exception), options.get("ignore", ()), options.get("is_failure_result")
             ),
@@ -182,6 +188,12 @@ def _trip(options: Mapping[str, Any]) -> TripPolicy:
 def _optional(check: Callable[[str, Any], Any], name: str, options: Mapping[str, Any]) -> Any:
     value = options.get(name)
     return None if value is None else check(name, value)
+
+
+def _switch(name: str, value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError(f"{name} must be True or False, got {value!r}")
+    return value
 
 
 def _store(name: str, store: Any) -> Sharing:

@@ -18,7 +18,7 @@ from circuitbreaker import CircuitBreaker, CircuitOpenError, KeyedBreakers, Manu
 from circuitbreaker._values import one_line, quoted
 from circuitbreaker.health import Health
 from circuitbreaker.problems import problem
-from circuitbreaker.stores.memory import MemoryStore
+from circuitbreaker.stores.memory import MemoryServer, MemoryStore
 
 from .support import Boom, attempt, fail
 
@@ -146,17 +146,22 @@ def raiser(text: str) -> Callable[[], None]:
 
 def test_another_process_cannot_forge_lines_either() -> None:
     """S6: whatever is in a record"""
-    store = MemoryStore()
-    here, there = (CircuitBreaker("shop", registry=None, store=store, failure_threshold=1) for _ in range(2))
+    server = MemoryServer()
+    stores = [MemoryStore(server) for _ in range(2)]
+    here, there = (CircuitBreaker("shop", registry=None, store=store, failure_threshold=1) for store in stores)
     changes: list[Any] = []
     here.on("state_change", changes.append)
-    attempt(here)
-    attempt(there)
-    store.sync()
+    for breaker, store in ((here, stores[0]), (there, stores[1]), (here, stores[0])):
+        attempt(breaker)
+        assert store.sync()
     attempt(there, raiser(FORGED))
-    store.sync()
+    for store in reversed(stores):
+        assert store.sync()
+    assert [str(each.new_state) for each in changes] == ["open"]
     for text in everything_shown(here, changes):
         assert visible(text), text
+    for store in stores:
+        store.close()
 
 
 def test_a_key_from_outside_makes_a_short_visible_name(sandbox: Registry) -> None:

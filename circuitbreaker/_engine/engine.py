@@ -20,7 +20,7 @@ from .periods import NOT_YET, Admission, Closed, HalfOpen, Open, Period, Trial, 
 from .snapshot import ClosedSnapshot, EngineSnapshot, HalfOpenSnapshot, OpenSnapshot
 from .watches import Outcome, SparseWatch
 
-__all__ = ["Engine", "Refusal", "Rules", "Transition"]
+__all__ = ["Engine", "Refusal", "Rules", "Transition", "forces"]
 
 
 class Transition(NamedTuple):
@@ -197,7 +197,7 @@ class Engine:
 
     def _counts(self, trial: Trial) -> bool:
         """Whether the trial's verdict changes the circuit: its period lasts and no hold forces the circuit (M2)."""
-        if _forces(self.hold):
+        if forces(self.hold):
             trial.period.release(trial)
             return False
         return trial.period is self.period
@@ -212,6 +212,11 @@ class Engine:
         """Open as a trip would; do nothing if it is open."""
         return None if isinstance(self.period, Open) else self._open(now, "open() was called", None)
 
+    def half_open(self, now: float) -> Transition | None:
+        """Begin the half-open period, without a call, if the wait of an open one is over."""
+        opened = self.period
+        return self._half_open(opened, now) if isinstance(opened, Open) and now >= opened.until else None
+
     def reset(self, now: float) -> Transition | None:
         """Close, and forget counts, holds and growth."""
         # First the period, then the hold: a call that no longer sees the hold must see the closed period.
@@ -221,9 +226,9 @@ class Engine:
 
     def force(self, hold: Hold, now: float) -> None:
         """Hold the circuit until `reset()` (M2). The state stays; a forced closed period begins anew, unwatched."""
-        was_forced = _forces(self.hold)
+        was_forced = forces(self.hold)
         self._set_hold(hold)
-        if isinstance(self.period, Closed) and (was_forced or _forces(hold)):
+        if isinstance(self.period, Closed) and (was_forced or forces(hold)):
             self._close(now, hold.value, hold)  # The state stays, so there is no transition to publish.
 
     def _set_hold(self, hold: Hold | None) -> None:
@@ -284,7 +289,7 @@ class Engine:
 
     def new_closed(self, hold: Hold | None) -> Closed:
         """A closed period under `hold`."""
-        return Closed(SparseWatch() if _forces(hold) else self._rules.watch(), self._needs_permits(hold))
+        return Closed(SparseWatch() if forces(hold) else self._rules.watch(), self._needs_permits(hold))
 
     def _move(self, period: Period, now: float, reason: str) -> Transition:
         """Begin `period`. The one place where the state changes."""
@@ -330,7 +335,7 @@ class Engine:
 
     def next_attempt(self, now: float) -> float | None:
         """When the next trial may be admitted; `None` if calls are admitted now or that is unknown."""
-        if _forces(self.hold):
+        if forces(self.hold):
             return None
         if isinstance(self.period, Open):
             return self.period.until
@@ -395,7 +400,8 @@ class Engine:
             period.resume()
 
 
-def _forces(hold: Hold | None) -> bool:
+def forces(hold: Hold | None) -> bool:
+    """Whether `hold` decides about calls in place of the state."""
     return hold is Hold.FORCED_OPEN or hold is Hold.FORCED_CLOSED
 
 

@@ -233,6 +233,7 @@ class HalfOpen:
     def set_back(self, now: float) -> None:
         """Go on by a clock that has been set back to `now`: no trial keeps its attempt for longer than the timeout."""
         self.since = now
+        self.opened.set_back(now - self.opened.length)
         for trial in self._trials:
             trial.deadline = min(trial.deadline, now + self._timeout)
 
@@ -244,6 +245,11 @@ class HalfOpen:
     def release(self, trial: Trial) -> None:
         """Free the trial's attempt (H3)."""
         self._trials.pop(trial, None)
+
+    @property
+    def was_used(self) -> bool:
+        """Whether it admitted a trial."""
+        return self.since > self.opened.since
 
     @property
     def enough(self) -> bool:
