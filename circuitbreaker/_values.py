@@ -74,9 +74,9 @@ def one_line(text: str, most: int = 200) -> str:
     Line breaks, control characters, changes of direction and lone surrogates are escaped as in a `repr`.
     """
     text = str.__str__(text)  # A subclass might hold the error itself.
-    shown = text[: most + 1]
-    if not shown.isprintable():
-        shown = "".join(_visible(each) for each in shown)
+    if len(text) <= most and text.isprintable():
+        return text
+    shown = "".join(_visible(each) for each in text[: most + 1])
     return shown if len(shown) <= most else f"{shown[: most - 3]}..."
 
 

@@ -74,7 +74,8 @@ def sum_up(user_code: UserCode, clock: Clock, error: BaseException | None, resul
 
 def _name_of(kind: type) -> str:
     """A type's `__name__`, whatever a metaclass of the user's makes of that."""
-    return one_line(_NAME(kind))
+    name = _NAME(kind)
+    return name if len(name) <= 200 and name.isidentifier() else one_line(name)
 
 
 _NAME: Callable[[type], str] = type.__dict__["__name__"].__get__

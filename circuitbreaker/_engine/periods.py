@@ -83,7 +83,8 @@ class Closed:
     def see(self, outcome: Outcome) -> str | None:
         """Show `outcome` to the policy. Return why the circuit should open, or `None`."""
         reason = self.watch.see(outcome)
-        self.since = max(self.since, outcome.at)
+        if outcome.at > self.since:  # noqa: PLR1730 - each failure comes here; max() is a call
+            self.since = outcome.at
         self.next_number, self.next_time = self.watch.next_number, self.watch.next_time
         return reason
 
