@@ -116,7 +116,7 @@ class CircuitBreaker(Observable):
 
     def _enter(self, frame: FrameType) -> Self:
         period: Any = self._engine.period  # Any: a period that does not ask is a closed one
-        entry = self.acquire() if period.needs_permit else period
+        entry = self._acquire(enter=True) if period.needs_permit else period
         self._circuit.turns.run_now(self._blocks.enter, frame, entry)
         return self
 
@@ -134,7 +134,10 @@ class CircuitBreaker(Observable):
 
     def acquire(self) -> Permit:
         """Admit one call, or raise `CircuitOpenError`. Never blocks. Settle the permit when the call has ended."""
-        permit = self._circuit.admit()
+        return self._acquire(enter=False)
+
+    def _acquire(self, enter: bool) -> Permit:
+        permit = self._circuit.admit(enter)
         if isinstance(permit, tuple):
             raise self._circuit.error(permit)
         return permit

@@ -1,16 +1,15 @@
 """What all guards of clients share: a circuit per host, the verdict on each request, and the time of that verdict.
 
 The life of a request: `ClientGuard.admit` finds its breaker, and acquires a permit or raises. When the response starts
-it is judged, and a failure counts at once. Otherwise the verdict falls when the body ends: a complete body is a
-success, a truncated one a failure. If the consumer closes the body early, that is a success if any of it arrived;
-otherwise the permit is released.
+it is judged, and a failure counts at once; so does a part of the body that `judge_part` finds to be one. Otherwise
+the verdict falls when the body ends: a complete body is a success, a truncated one a failure. If the consumer closes
+the body early, that is a success if any of it arrived; otherwise the permit is released.
 
 The integrations are built on this, and so can a guard for another client be:
 
     guard = ClientGuard("ftp", key=host_of, judge=judge, options={"failure_threshold": 3})
-    with guard.admit(request) as call:
+    with guard.admit(request):
         answer = send(request)
-    call.ended()
 """
 
 from __future__ import annotations
@@ -32,7 +31,16 @@ from .registry import Registry, resolve_registry
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-__all__ = ["FAILURE_STATUSES", "ClientCall", "ClientGuard", "ClientOptions", "FailedResponseError", "Judge"]
+__all__ = [
+    "FAILURE_STATUSES",
+    "ClientCall",
+    "ClientGuard",
+    "ClientOptions",
+    "FailedBodyError",
+    "FailedResponseError",
+    "Judge",
+    "PartJudge",
+]
 
 _logger = getLogger("circuitbreaker")
 
@@ -48,6 +56,9 @@ It must not read the response's body. If it raises, the error is logged and the 
 is not called for interrupts and cancellations, which are always ignored (E3).
 """
 
+PartJudge = Callable[[Any], bool | None]
+"""Judges a part of a response's body: bytes, or for gRPC a message. `True` is a failure, anything else says nothing."""
+
 
 class ClientOptions(Options, total=False):
     """The options of a client's guard: those of its breakers, and these.
@@ -61,6 +72,12 @@ class ClientOptions(Options, total=False):
     """Returns the key of a request's circuit. Default: the request's scheme, host and port."""
     judge: Judge
     """What counts as a failure. Default: the client's `judge`."""
+    judge_part: PartJudge
+    """Whether a part of the body of a 2xx response makes the request a failure, at once. Default: none does.
+
+    Called with each part as it arrives, decompressed; the parts may be cut anywhere. Nothing is kept, and the reader
+    gets the same bytes. If it raises, the error is logged, and the rest of that body is not judged (E4).
+    """
     timed_until: Literal["headers", "end"]
     """Whether a request's duration, for `SlowCallRate`, ends when the response starts, or ends. Default "headers"."""
     maxsize: int
@@ -82,6 +99,16 @@ class FailedResponseError(CircuitBreakerError):
     def __str__(self) -> str:
         known = {each.value: each.phrase for each in HTTPStatus}
         return f"{self.status} {known.get(self.status, '')}".rstrip()
+
+
+class FailedBodyError(CircuitBreakerError):
+    """A body that counts as a failure, because `judge_part` says so of a part of it. The part is not kept.
+
+    Never raised: it is the `error` that breakers and listeners receive.
+    """
+
+    def __str__(self) -> str:
+        return "a part of the response's body says that the request failed"
 
 
 class _Headers(Protocol):
@@ -114,6 +141,9 @@ class ClientGuard:
         self._key = plain_callable("key", ours.pop("key", key))
         self._default_judge = judge
         self._judge = plain_callable("judge", ours.pop("judge", judge))
+        part = ours.pop("judge_part", None)
+        self.judge_part: PartJudge | None = part if part is None else plain_callable("judge_part", part)
+        """The user's judge of the parts of a body, if there is one."""
         self.timed_until: str = _one_of("timed_until", ours.pop("timed_until", "headers"), ("headers", "end"))
         maxsize, registry = ours.pop("maxsize", DEFAULT_MAXSIZE), ours.pop("registry", ...)
         self.breakers: KeyedBreakers = KeyedBreakers(
@@ -145,15 +175,18 @@ class ClientCall:
     """An admitted request, until its response has ended. Only the first verdict counts (E2).
 
     Each method reports what happened to the request. As a context manager around the sending, it reports as `failed`
-    what is raised there.
+    what is raised there. If nothing at all was reported when the block ends, the request has ended too, and is a
+    success: to report its end later, call `responded` or `started` within the block.
     """
 
-    __slots__ = ("_guard", "_permit", "_received_any")
+    __slots__ = ("_guard", "_judge_part", "_permit", "_received_any", "_reported")
 
     def __init__(self, guard: ClientGuard, permit: Permit) -> None:
         self._guard = guard
         self._permit = permit
+        self._judge_part = guard.judge_part
         self._received_any = False
+        self._reported = False
 
     def responded(self, response: object, status: int, headers: _Headers, method: str = "GET") -> None:
         """The response has started. The judge may settle it now, as a failure or as ignored; if not, its body decides.
@@ -162,11 +195,14 @@ class ClientCall:
 
         Args:
             response: what the judge is asked about.
-            status: its status code.
+            status: its status code. Unless it is 2xx, the parts of its body are not judged.
             headers: its headers.
             method: the request's method.
         """
+        self._reported = True
         failed = self._guard.judge(response)
+        if failed is not False or not 200 <= status < 300:
+            self._judge_part = None
         if failed is None:
             self._permit.release()
         elif failed:
@@ -179,26 +215,54 @@ class ClientCall:
 
     def started(self) -> None:
         """The response has started, and is no failure so far. With `timed_until="headers"` its duration ends here."""
+        self._reported = True
         if self._guard.timed_until == "headers":
             self._permit.stop_timing()
 
-    def received(self) -> None:
-        """Some of the body arrived."""
-        self._received_any = True
+    def received(self, part: object = None) -> None:
+        """Some of the body arrived. If it is given as `part`, the user's `judge_part` may find it to be a failure."""
+        self._reported = self._received_any = True
+        if self._judge_part is not None and part is not None and self._is_failure(part, self._judge_part):
+            self._permit.failure(FailedBodyError())
+
+    @property
+    def judges_parts(self) -> bool:
+        """Whether `received` still has a use for the parts of the body."""
+        return self._judge_part is not None
+
+    def _is_failure(self, part: object, judge_part: PartJudge) -> bool:
+        try:
+            failed = bool(judge_part(part))
+        except Exception:
+            _logger.exception("%s: judge_part raised; it is not called for the rest", self._guard.breakers.name)
+            self._judge_part = None
+            return False
+        if failed:
+            self._judge_part = None
+        return failed
 
     def ended(self) -> None:
         """All of the body arrived: a success."""
+        self._reported = True
+        self._judge_part = None
         self._permit.success()
 
     def closed(self) -> None:
         """The rest of the body is not wanted: a success if any of it arrived, otherwise ignored."""
+        self._reported = True
         if self._received_any:
             self._permit.success()
         else:
             self._permit.release()
 
+    def ignored(self) -> None:
+        """The request ended in a way that says nothing about the server."""
+        self._reported = True
+        self._permit.release()
+
     def failed(self, error: BaseException) -> None:
         """The request ended with `error`, before or during its response. The judge decides what that means."""
+        self._reported = True
         failed = self._guard.judge(error) if isinstance(error, Exception) else None
         if failed is None:
             self._permit.release()
@@ -213,9 +277,12 @@ class ClientCall:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        # GeneratorExit: the reader of the body has stopped. closed() follows, and decides what that means.
-        if error is not None and not isinstance(error, GeneratorExit):
+        if error is None:
+            if not self._reported:
+                self.ended()
+        elif not (self._reported and isinstance(error, GeneratorExit)):
             self.failed(error)
+        # Otherwise the reader of the body has stopped. closed() follows, and decides what that means.
 
 
 def _one_of(name: str, value: Any, allowed: tuple[str, ...]) -> str:

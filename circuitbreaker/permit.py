@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from contextvars import ContextVar
 from types import TracebackType
 from typing import TYPE_CHECKING
+from weakref import ref
 
-from ._engine.periods import Admission
+from ._engine.periods import Admission, HalfOpen, Trial
 from ._values import quoted
 from .outcomes import NO_RESULT, Verdict
 
@@ -14,7 +16,22 @@ if TYPE_CHECKING:
 
     from ._circuit.circuit import Circuit
 
-__all__ = ["Permit"]
+__all__ = ["Permit", "is_within_trial"]
+
+_Around = tuple["ref[Permit]", "_Around | None"]
+_around: ContextVar[_Around | None] = ContextVar("circuitbreaker.trials", default=None)
+"""The permits of the trials that this context is inside, the innermost first. Tasks that it starts are inside too."""
+
+
+def is_within_trial(period: HalfOpen, now: float) -> bool:
+    """Whether this call is made inside a trial of `period` (H5) whose attempt has not gone to another call (H4)."""
+    around = _around.get()
+    while around is not None:
+        permit, around = around[0](), around[1]
+        trial = None if permit is None else permit.trial
+        if trial is not None and trial.period is period and now < trial.deadline:
+            return True
+    return False
 
 
 class Permit:
@@ -25,7 +42,7 @@ class Permit:
     counts as ignored (H3).
     """
 
-    __slots__ = ("_circuit", "_started", "_stopped", "_unsettled")
+    __slots__ = ("__weakref__", "_circuit", "_started", "_stopped", "_unsettled")
 
     def __init__(self, circuit: Circuit, admission: Admission, started: float) -> None:
         self._circuit = circuit
@@ -62,7 +79,24 @@ class Permit:
     def settle(self, error: BaseException | None, result: object = NO_RESULT) -> None:
         """Settle as the breaker's options judge a call that raised `error`, or that returned `result`."""
         if self._unsettled:
-            self._settle_as(self._circuit.judge(error, result), error, result)
+            verdict = Verdict.IGNORED  # if an exit from outside comes while it is judged
+            try:
+                verdict = self._circuit.judge(error, result)
+            finally:
+                self._settle_as(verdict, error, result)
+
+    @property
+    def trial(self) -> Trial | None:
+        """The trial that is to be settled, if this is one's permit."""
+        admission = next(iter(self._unsettled), None)
+        return admission if isinstance(admission, Trial) else None
+
+    def enter(self) -> None:
+        """Let calls of the same circuit that this context makes until this is settled ride on the trial (H5)."""
+        outer = _around.get()
+        while outer is not None and ((permit := outer[0]()) is None or not permit._unsettled):
+            outer = outer[1]  # It was settled elsewhere.
+        _around.set((ref(self), outer))
 
     def _settle_as(self, verdict: Verdict, error: BaseException | None = None, result: object = NO_RESULT) -> None:
         """Settle with `verdict`, unless it is settled already."""
@@ -70,9 +104,13 @@ class Permit:
             admission = self._unsettled.pop()
         except IndexError:
             return
+        if (around := _around.get()) is not None and around[0]() is self:
+            _around.set(around[1])
         self._circuit.settle(admission, self._started, verdict, error, result, self._stopped)
 
     def __enter__(self) -> Self:
+        if self.trial is not None:
+            self.enter()
         return self
 
     def __exit__(
@@ -81,7 +119,7 @@ class Permit:
         self.settle(error)
 
     async def __aenter__(self) -> Self:
-        return self
+        return self.__enter__()
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None

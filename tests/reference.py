@@ -19,7 +19,7 @@ NOT_ADMITTED = None
 class Call:
     """A call that was admitted: as what, in which period, and until when it holds an attempt."""
 
-    kind: Literal["watched", "unwatched", "trial"]
+    kind: Literal["watched", "unwatched", "trial", "within"]
     period: int
     deadline: float = math.inf
     settled: bool = False

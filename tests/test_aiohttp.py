@@ -271,6 +271,88 @@ async def test_a_compressed_body_that_is_whole_is_a_success(
     assert ends(guard) == SUCCESS
 
 
+async def lines(content: aiohttp.StreamReader) -> bytes:
+    return b"".join([line async for line in content])
+
+
+async def by_chunks(content: aiohttp.StreamReader) -> bytes:
+    return b"".join([part async for part, _ in content.iter_chunks()])
+
+
+async def by_size(content: aiohttp.StreamReader) -> bytes:
+    return b"".join([part async for part in content.iter_chunked(3)])
+
+
+async def whatever_there_is(content: aiohttp.StreamReader) -> bytes:
+    return b"".join([part async for part in content.iter_any()])
+
+
+async def without_waiting(content: aiohttp.StreamReader) -> bytes:
+    whole = content.read_nowait()
+    while not content.at_eof():
+        whole += content.read_nowait(2) or await content.readany()
+    return whole
+
+
+READERS: dict[str, Callable[[aiohttp.StreamReader], Any]] = {
+    "read": lambda content: content.read(),
+    "readexactly": lambda content: content.readexactly(11),
+    "readuntil": lambda content: content.readuntil(b"!"),
+    "lines": lines,
+    "iter_chunks": by_chunks,
+    "iter_chunked": by_size,
+    "iter_any": whatever_there_is,
+    "read_nowait": without_waiting,
+}
+
+
+@pytest.mark.parametrize("reader", READERS)
+async def test_a_body_is_judged_however_it_is_read(reader: str) -> None:
+    """The first part while the second has not come; what is not read when the last comes, then."""
+    parts: list[bytes] = []
+    read_first, whole = asyncio.Event(), b"all\nis well"
+
+    async def serve(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        await response.write(whole[:5])
+        await read_first.wait()
+        await response.write(whole[5:])
+        return response
+
+    def judge_part(part: bytes) -> None:
+        parts.append(part)
+        read_first.set()
+
+    app = web.Application()
+    app.router.add_get("/", serve)
+    guard = CircuitBreakerMiddleware(judge_part=judge_part)
+    async with (
+        TestServer(app) as server,
+        aiohttp.ClientSession(middlewares=[guard]) as session,
+        session.get(server.make_url("/")) as response,
+    ):
+        assert await READERS[reader](response.content) == whole
+        assert response.content.total_bytes == len(whole)
+    assert b"".join(parts) == whole
+    assert len(parts) >= 2
+    assert ends(guard) == SUCCESS
+
+
+async def test_a_body_that_nobody_reads_is_judged_when_it_has_come() -> None:
+    parts: list[bytes] = []
+    guard = CircuitBreakerMiddleware(judge_part=parts.append)
+    async with (
+        Wire(OK) as wire,
+        aiohttp.ClientSession(middlewares=[guard]) as session,
+        session.get(wire.url) as response,
+    ):
+        while not parts:
+            await asyncio.sleep(0)
+        assert await response.read() == BODY
+    assert parts == [BODY]
+
+
 @pytest.mark.parametrize("chunks", [b"zz\r\n", b"4\r\nall \r\nzz\r\n", b"4\r\nall too long\r\n"])
 async def test_chunks_that_are_none_are_a_failure(
     guard: CircuitBreakerMiddleware, session: aiohttp.ClientSession, chunks: bytes

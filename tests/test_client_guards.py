@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import pytest
 
 from circuitbreaker import CircuitBreakerError, CircuitOpenError, CircuitState, ManualClock, Registry
-from circuitbreaker.clients import FAILURE_STATUSES, ClientGuard, FailedResponseError
+from circuitbreaker.clients import FAILURE_STATUSES, ClientCall, ClientGuard, FailedResponseError
 
 from .support import Boom, in_threads
 
@@ -39,6 +40,68 @@ def test_a_guard_of_ones_own(guard: ClientGuard, sandbox: Registry) -> None:
     assert totals(guard) == (1, 1, 0)
     assert sandbox.get("ftp[host]").state is CircuitState.OPEN
     assert repr(guard) == "<ClientGuard 'ftp', 1 breakers>"
+
+
+def test_a_block_that_says_nothing_of_the_end_counts_by_how_it_ends(guard: ClientGuard, clock: ManualClock) -> None:
+    """H3: a trial without a word does not keep the circuit half-open."""
+    with guard.admit("host"):
+        pass
+    assert totals(guard) == (1, 0, 0)
+    with pytest.raises(OSError, match="gone"), guard.admit("host"):
+        raise OSError("gone")
+    assert totals(guard) == (1, 1, 0)
+    clock.advance(30)
+    with guard.admit("host") as call:
+        pass
+    assert guard.breakers["host"].state is CircuitState.CLOSED
+    call.failed(OSError())
+    assert totals(guard) == (2, 1, 0), "E2"
+
+
+@pytest.mark.parametrize("say", [ClientCall.started, ClientCall.received, ClientCall.closed, ClientCall.ignored])
+def test_a_block_that_has_said_something_leaves_the_end_to_be_said(
+    guard: ClientGuard, say: Callable[[ClientCall], None]
+) -> None:
+    with guard.admit("host") as call:
+        say(call)
+    call.failed(OSError())
+    successes, failures, ignored = totals(guard)
+    assert (successes, failures + ignored) == (0, 1)
+
+
+def a_stream(guard: ClientGuard, begun: bool) -> Iterator[int]:
+    with guard.admit("host") as call:
+        if begun:
+            call.started()
+        yield 1
+
+
+@pytest.mark.parametrize("begun", [True, False])
+def test_a_block_in_a_generator_that_is_closed_says_nothing(guard: ClientGuard, begun: bool) -> None:
+    """E3, H3"""
+    stream: Any = a_stream(guard, begun)
+    next(stream)
+    stream.close()
+    del stream
+    assert totals(guard) == (0, 0, 1)
+
+
+def test_parts_are_judged_until_one_is_a_failure(clock: ManualClock) -> None:
+    seen: list[object] = []
+
+    def judge_part(part: object) -> bool:
+        seen.append(part)
+        return part == "no"
+
+    guard = ClientGuard("ftp", key=str.lower, judge=judge, options={"judge_part": judge_part, "clock": clock})
+    call = guard.admit("host")
+    assert call.judges_parts
+    for part in ("yes", None, "no", "more"):
+        call.received(part)
+    assert (seen, call.judges_parts) == (["yes", "no"], False)
+    call.ended()
+    assert totals(guard) == (0, 1, 0)
+    assert str(guard.breakers["host"].metrics().last_failure).startswith("FailedBodyError: ")
 
 
 @pytest.mark.parametrize("error", [Boom(), KeyboardInterrupt()])

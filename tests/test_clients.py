@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import pickle
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any
@@ -24,7 +26,7 @@ from circuitbreaker import (
 from .guarded import Client, url_of
 from .guarded_clients import CLIENTS
 from .servers import until
-from .websites import ANSWERS, BODY, Site, deaf, nobody
+from .websites import ANSWERS, BODY, Request, Site, answer, deaf, nobody
 
 Make = Callable[..., Client]
 
@@ -37,9 +39,39 @@ pytestmark = [
 ]
 
 
+ERROR = b'{"error": {"message": "overloaded"}}'
+
+
+def in_parts(request: Request, send: Callable[[bytes], object]) -> None:
+    """An answer whose second part says that it is none."""
+    send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+    for part in (b"data: 1\n\n", b"data: " + ERROR + b"\n\n", b"data: 2\n\n"):
+        send(f"{len(part):x}\r\n".encode() + part + b"\r\n")
+    send(b"0\r\n\r\n")
+
+
+def in_compressed_parts(request: Request, send: Callable[[bytes], object]) -> None:
+    send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Encoding: gzip\r\n\r\n")
+    packer = zlib.compressobj(wbits=31)
+    for part in (packer.compress(b"one, ") + packer.flush(zlib.Z_SYNC_FLUSH), packer.compress(b"two") + packer.flush()):
+        send(f"{len(part):x}\r\n".encode() + part + b"\r\n")
+    send(b"0\r\n\r\n")
+
+
+def compressed(encoding: str, body: bytes) -> Callable[[Request, Callable[[bytes], object]], None]:
+    return lambda request, send: send(answer(200, body, **{"Content-Encoding": encoding})) and None
+
+
 @pytest.fixture(scope="module")
 def site() -> Iterator[Site]:
-    with Site() as site:
+    pages = {
+        "/parts": in_parts,
+        "/gzip-parts": in_compressed_parts,
+        "/gzip": compressed("gzip", gzip.compress(ERROR)),
+        "/deflate": compressed("deflate", zlib.compress(ERROR)),
+        "/unknown": compressed("unknown", ERROR),
+    }
+    with Site(pages) as site:
         yield site
 
 
@@ -201,6 +233,92 @@ def test_a_judge_that_raises_is_logged_and_the_usual_one_asked(
     assert [get(client, f"{site.url}/ok"), get(client, f"{site.url}/status/500")] == ["200", "500"]
     assert (metrics(client).total_successes, metrics(client).total_failures) == (1, 1)
     assert "judge raised" in caplog.text
+
+
+# What the body says
+
+
+def says_error(part: bytes) -> bool:
+    return b'"error"' in part
+
+
+def test_a_part_of_the_body_may_say_that_the_request_failed(make: Make, site: Site) -> None:
+    """The caller gets the same bytes, and of the part nothing is kept."""
+    client, plain = make(judge_part=says_error), make()
+    assert client.get(f"{site.url}/parts") == plain.get(f"{site.url}/parts")
+    assert metrics(client).state is CircuitState.OPEN
+    assert (metrics(client).total_failures, metrics(client).total_calls) == (1, 1)
+    last = "FailedBodyError: a part of the response's body says that the request failed"
+    assert str(metrics(client).last_failure) == last
+    assert metrics(plain).total_successes == 1
+
+
+def test_a_part_of_the_body_that_is_a_failure_counts_before_the_body_ends(make: Make, site: Site) -> None:
+    client = make(judge_part=lambda part: b"x" in part)
+    answer = client.begin(f"{site.url}/stream")
+    assert answer.read_some()
+    assert metrics(client).state is CircuitState.OPEN
+    answer.close()
+    assert metrics(client).total_calls == 1
+
+
+@pytest.mark.parametrize("path", ["/gzip", "/deflate", "/unknown"])
+def test_parts_are_judged_decompressed(make: Make, site: Site, path: str) -> None:
+    """As far as the client decompresses them."""
+    client = make(judge_part=says_error)
+    assert client.get(f"{site.url}{path}") == (200, ERROR)
+    assert metrics(client).state is CircuitState.OPEN
+
+
+def test_after_a_part_that_is_a_failure_no_other_is_judged(make: Make, site: Site) -> None:
+    parts: list[bytes] = []
+
+    def judge_part(part: bytes) -> bool:
+        parts.append(part)
+        return b"one" in b"".join(parts)
+
+    client = make(judge_part=judge_part)
+    assert client.get(f"{site.url}/gzip-parts") == (200, b"one, two")
+    assert b"two" not in b"".join(parts) or parts == [b"one, two"]
+    assert metrics(client).total_failures == 1
+
+
+@pytest.mark.parametrize("framing", ANSWERS)
+def test_each_part_is_judged_once_and_none_is_left_out(make: Make, site: Site, framing: str) -> None:
+    parts: list[bytes] = []
+    client = make(judge_part=parts.append)
+    assert client.get(f"{site.url}/cut/{framing}/{len(ANSWERS[framing])}") == (200, BODY)
+    assert b"".join(parts) == BODY
+    assert all(type(part) is bytes for part in parts)
+    assert metrics(client).total_successes == 1
+
+
+@pytest.mark.parametrize(("path", "failures"), [("/status/404", 0), ("/status/503", 1), ("/status/302", 0)])
+def test_only_the_bodies_of_answers_that_claim_success_are_judged(
+    make: Make, site: Site, path: str, failures: int
+) -> None:
+    """What is wrong with a request is said in a body, too."""
+    parts: list[bytes] = []
+    client = make(judge_part=parts.append)
+    client.get(f"{site.url}{path}")
+    assert parts == []
+    assert metrics(client).total_failures == failures
+
+
+def test_a_judge_of_parts_that_raises_is_logged_once_and_the_answer_is_as_without(
+    make: Make, site: Site, caplog: pytest.LogCaptureFixture
+) -> None:
+    """E4"""
+
+    def broken(part: bytes) -> bool:
+        raise LookupError
+
+    client = make(judge_part=broken)
+    assert client.get(f"{site.url}/parts")[0] == 200
+    assert metrics(client).total_successes == 1
+    assert [record.message for record in caplog.records] == [
+        f"{client.name}: judge_part raised; it is not called for the rest"
+    ]
 
 
 # When the verdict falls
@@ -447,6 +565,7 @@ def test_a_request_that_is_cancelled_while_it_connects_says_nothing(make: Make) 
         ({"fallback": print}, TypeError, "no option 'fallback' for a client: catch CircuitOpenError"),
         ({"timed_until": "body"}, ValueError, "timed_until must be one of 'headers', 'end', got 'body'"),
         ({"judge": 5}, TypeError, "judge must be callable, got 5"),
+        ({"judge_part": b"error"}, TypeError, "judge_part must be callable, got b'error'"),
         ({"key": "host"}, TypeError, "key must be callable, got 'host'"),
         ({"maxsize": 0}, ValueError, "maxsize must be at least 1, got 0"),
         ({"name": 7}, TypeError, "name must be a string, got 7"),

@@ -186,6 +186,19 @@ def test_a_hold_in_a_half_open_circuit_leaves_all_of_one_mind(world: World, orde
     assert {str(member.breaker.hold) for member in world.members} == {order}
 
 
+def test_a_forked_child_goes_on_from_what_its_parent_knew(world: World) -> None:
+    """S8: as another process, which reports nothing that the parent saw."""
+    one, other = world.grow(2, failure_threshold=5)
+    one.fail(2)
+    one.link.renew("child")
+    attempt(one.breaker, fail)
+    one.exchange()
+    assert (world.record.streak, world.record.failing.keys()) == (1, {"child"})
+    other.fail(4)
+    world.exchange_all()
+    assert states(world) == {"open"}
+
+
 # Who may try
 
 

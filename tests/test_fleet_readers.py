@@ -8,6 +8,7 @@ from contextlib import closing
 from typing import Any
 
 import pytest
+from freezegun import freeze_time
 
 from circuitbreaker import CircuitBreaker, ManualClock, SlowCallRate
 from circuitbreaker.fleet.record import Record, Trials, apply_report, peek
@@ -183,6 +184,12 @@ def test_names_are_written_once_in_a_minute_and_dropped_with_their_records() -> 
             attempt(breaker)
             assert store.sync()
         assert client.zrange(index, 0, -1, withscores=True) == scores
+        second = client.time()[0]
+        until(lambda: client.time()[0] != second, "another second begins, for scores are whole seconds")
+        with freeze_time("2030-01-01"):  # a minute later, and more
+            attempt(breaker)
+            assert store.sync()
+        until(lambda: client.zrange(index, 0, -1, withscores=True) != scores, "it is written again")
         until(lambda: list(store.backend.names()) == [], "the record expires")
         assert client.zcard(index) == 1, "readers delete nothing"
         client.zadd(index, {json.dumps("long gone"): 1.0})

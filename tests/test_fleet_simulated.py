@@ -22,6 +22,7 @@ from circuitbreaker import (
     Permit,
 )
 from circuitbreaker.fleet.record import Record
+from circuitbreaker.fleet.tallies import count
 from circuitbreaker.stores import Report, Snapshot
 
 from .simulated_fleet import CALM, Network, Process, Weather, World
@@ -44,7 +45,7 @@ class Pair:
     """A fleet that exchanges after every step, and one breaker that does what the whole fleet does."""
 
     def __init__(self, seed: int, policy: str) -> None:
-        self.random = Random(seed)
+        self.random = Random(f"{policy} {seed}")
         self.clock = ManualClock(5.0)
         options: dict[str, Any] = {"trip": POLICIES[policy], "reset_timeout": ExponentialBackoff(10, maximum=60)}
         self.one = CircuitBreaker(registry=None, clock=self.clock, **options)
@@ -98,6 +99,7 @@ LEASE = 20.0
 OPTIONS: dict[str, Any] = {
     "failure_threshold": 5,
     "reset_timeout": ExponentialBackoff(2, maximum=8),
+    "success_threshold": 2,
     "half_open_max_attempts": ATTEMPTS,
     "half_open_timeout": LEASE,
 }
@@ -116,6 +118,8 @@ class Town(Network):
         self.trials: set[Permit] = set()  # that are out
         self.most_trials = 0
         self.reached = 0  # calls that reached the dependency while it was not well
+        self.ended = 0
+        self.is_quiet = False
         for _ in range(MANY):
             self.enter()
 
@@ -127,7 +131,7 @@ class Town(Network):
         self.plan(self.random.uniform(0.2, 1.8), partial(self._call, process))
 
     def _call(self, process: Process) -> None:
-        if process not in self.members:
+        if process not in self.members or self.is_quiet:
             return
         self._call_later(process)
         try:
@@ -143,6 +147,7 @@ class Town(Network):
     def _end(self, process: Process, permit: Permit, well: bool) -> None:
         self.trials.discard(permit)
         if process in self.members:
+            self.ended += 1
             permit.success() if well else permit.failure(Boom())
 
     def receive(self, sender: Process, report: Report) -> Snapshot:
@@ -177,11 +182,11 @@ def bad_day(town: Town, loses_record: bool = False) -> None:
     """The dependency comes and goes, and processes are killed and start, for a minute."""
     for _ in range(6):
         town.pass_time(town.random.uniform(2, 8))
+        if loses_record:
+            town.lose_the_record()
         town.is_well = False
         town.pass_time(town.random.uniform(2, 10))
         town.restart_some()
-        if loses_record:
-            town.lose_the_record()
         town.is_well = town.random.random() < 0.7
 
 
@@ -232,6 +237,20 @@ def test_a_dead_dependency_is_left_alone_by_the_whole_fleet() -> None:
     town.pass_time(60)
     assert {process.state for process in town.members} <= {"open", "half_open"}
     assert town.reached < 60, "of about 2,400 calls"
+
+
+@pytest.mark.parametrize("weather", [LATE, BAD], ids=["late", "bad"])
+def test_every_call_is_counted_once(weather: Weather) -> None:
+    """S2, S6, S7: though reports come twice, and answers are lost."""
+    town = Town(400, weather)
+    town.pass_time(45)
+    town.is_quiet = True
+    town.calm_down(5)
+    for process in town.members:
+        process.link.ask_soon()  # for calls that ended while a report was under way
+    town.pass_time(5)
+    assert town.record.state == "closed"
+    assert count(town.record.calls) == town.ended > 1000
 
 
 def test_a_world_is_drawn_by_its_seed() -> None:

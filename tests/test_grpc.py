@@ -352,11 +352,12 @@ class AsyncClient(Client):
         async def get() -> None:
             call: Any = await self.begun([script.encode()] if self.requests_stream else script.encode())
             if self.responses_stream:
-                async for _ in call:
-                    pass
+                async for response in call:
+                    self.arrived.append(response)
             else:
                 await call
 
+        self.arrived: list[bytes] = []
         task: Future[None] = self.portal.start_task_soon(get)
         until(due, "it is time to cancel")
         task.cancel()
@@ -718,6 +719,36 @@ def test_a_cancelled_task_says_nothing_unless_some_came(make: Make, service: Ser
     client, before = make(), len(service.scripts)
     client.cancel_task_when(script, lambda: len(service.scripts) > before)
     assert settled(client) in ([NEUTRAL, SUCCESS] if client.responses_stream and script != "stay" else [NEUTRAL])
+
+
+def test_a_message_may_say_that_the_call_failed(make: Make) -> None:
+    """The caller gets it all the same."""
+    client = make(judge_part=lambda message: message == b"no")
+    assert client.begin("well no").rest()[-1] == b"no"
+    assert settled(client) == FAILURE
+
+
+def test_messages_are_judged_each(make: Make) -> None:
+    seen: list[bytes] = []
+    client = make(judge_part=seen.append)
+    assert client.begin("1 2").rest() == (seen or ["nothing"])
+    assert settled(client) == SUCCESS
+    assert end(client, "1 INTERNAL") == "INTERNAL"
+    until(lambda: metrics(client).total_failures == 1, "it is counted")
+
+
+@only_for([each for each in ASYNC if each in STREAMS])
+def test_a_stream_that_hangs_until_a_timeout_around_it_says_nothing(
+    make: Make, service: Service, clock: ManualClock
+) -> None:
+    """E3, H3: although some of it arrived. It does not close a half-open circuit."""
+    client: Any = make(half_open_max_attempts=1)
+    end(client, "INTERNAL")
+    until(lambda: metrics(client).state is CircuitState.OPEN, "it opens")
+    clock.advance(30)
+    client.cancel_task_when("1 stay", lambda: client.arrived == [b"1"])
+    until(lambda: metrics(client).total_ignored == 1, "it is given back")
+    assert metrics(client).state is CircuitState.HALF_OPEN
 
 
 @only_for(STREAMS)

@@ -97,6 +97,24 @@ def test_httpx2_is_guarded_as_httpx_is() -> None:
     assert httpx.replace("httpx", "httpx2") == httpx2
 
 
+@pytest.mark.parametrize("module", [name for name in MODULES if name.startswith("fleet/") and name != "fleet/link"])
+def test_a_members_share_in_a_fleet_is_pure(module: str) -> None:
+    """So that fleets of any size run on a virtual clock. `link` is the shell: the turn, the log, and who waits."""
+    impure = {"time", "threading", "asyncio", "logging", "random", "weakref", "_thread", "socket", "os"}
+    assert not imports(MODULES[module]) & impure
+
+
+def test_the_fleet_does_not_know_stores_and_the_core_knows_neither() -> None:
+    """Not even for types: `_sharing` has what lies between a circuit and a store."""
+    for name, path in MODULES.items():
+        room = name.split("/")[0]
+        modules = [
+            node.module or "" for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ImportFrom)
+        ]
+        known = {part for module in modules for part in module.split(".")} & {"fleet", "stores"}
+        assert known <= {"fleet": {"fleet"}, "stores": {"fleet", "stores"}}.get(room, set()), name
+
+
 @pytest.mark.parametrize("module", ["record", "messages", "tallies"])
 def test_the_rule_of_the_record_is_pure(module: str) -> None:
     """So that any engine can keep to it."""

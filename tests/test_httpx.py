@@ -17,14 +17,15 @@ import httpx
 import httpx2
 import hypercorn.asyncio
 import pytest
+import requests
 from hypercorn.config import Config
 
-from circuitbreaker import CircuitBreaker, CircuitState
+from circuitbreaker import CircuitBreaker, CircuitState, Registry
 from circuitbreaker.integrations import httpx as ours_for_httpx
 from circuitbreaker.integrations import httpx2 as ours_for_httpx2
 
 from .servers import free_port, until
-from .websites import BODY, HOST, Request, Site, answer
+from .websites import BODY, HOST, Request, Site, answer, nobody
 
 Send = Any
 
@@ -133,6 +134,182 @@ def test_a_pool_that_is_full_says_nothing(pair: tuple[Any, Any]) -> None:
         assert client.get(f"{site.url}/ok").status_code == 200
 
 
+ROUTES = [
+    ("http://127.0.0.1:1/", None),
+    ("http://127.0.0.1:1/", "127.0.0.1"),
+    ("http://inside.example/", ".example"),
+    ("http://inside.example/", "side.example"),
+    ("http://outside.test/", "example,localhost"),
+    ("http://inside.example/", "*"),
+]
+
+
+@pytest.fixture
+def proxy(monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
+    """The proxy of the environment."""
+    with Site() as site:
+        for name in ("HTTPS_PROXY", "NO_PROXY", "ALL_PROXY"):
+            monkeypatch.delenv(name, raising=False)
+            monkeypatch.delenv(name.lower(), raising=False)
+        monkeypatch.setenv("http_proxy", site.url)
+        yield site
+
+
+@pytest.mark.parametrize(("url", "no_proxy"), ROUTES)
+def test_without_a_transport_requests_are_sent_where_a_client_sends_them(
+    pair: tuple[Any, Any], proxy: Site, monkeypatch: pytest.MonkeyPatch, url: str, no_proxy: str | None
+) -> None:
+    """By the proxy of the environment, or past it."""
+    library, ours = pair
+    if no_proxy is not None:
+        monkeypatch.setenv("no_proxy", no_proxy)
+
+    def by_the_proxy(**options: Any) -> bool:
+        before = len(proxy.requests)
+        with library.Client(**options, timeout=5) as client, suppress(library.ConnectError):
+            client.get(url)
+        return len(proxy.requests) > before
+
+    transport = ours.CircuitBreakerTransport()
+    assert by_the_proxy(transport=transport) is by_the_proxy()
+    assert only(transport).metrics().total_calls == 1
+
+
+async def test_without_a_transport_the_proxies_of_the_environment_work_async(
+    pair: tuple[Any, Any], proxy: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library, ours = pair
+    monkeypatch.setenv("no_proxy", HOST)
+    transport = ours.AsyncCircuitBreakerTransport()
+    async with library.AsyncClient(transport=transport) as client:
+        assert (await client.get("http://far.example/ok")).content == BODY
+        with Site() as site:
+            assert (await client.get(f"{site.url}/ok")).content == BODY
+            assert len(site.requests) == 1
+    assert len(proxy.requests) == 1
+    assert len(transport.breakers) == 2
+
+
+def test_a_transport_that_was_closed_may_be_used_again_behind_a_proxy(pair: tuple[Any, Any], proxy: Site) -> None:
+    """As without one: several clients may share it."""
+    library, ours = pair
+    transport = ours.CircuitBreakerTransport()
+    for _ in range(2):
+        with library.Client(transport=transport) as client:
+            assert client.get("http://far.example/ok").content == BODY
+        until(lambda: not proxy.serving, "its connections are closed")
+    assert only(transport).metrics().total_successes == 2
+
+
+# A client that is guarded as it is
+
+
+def test_a_client_with_a_proxy_is_guarded(pair: tuple[Any, Any]) -> None:
+    library, ours = pair
+    registry = Registry()
+    with Site() as site:
+        plain = library.Client(proxy=site.url)
+        with ours.guarded(plain, failure_threshold=1, registry=registry) as client:
+            assert client is plain
+            assert client.get("http://far.example/status/503").status_code == 503
+            with pytest.raises(ours.CircuitOpenTransportError):
+                client.get("http://far.example/ok")
+        assert site.paths == ["/status/503"]
+    assert [breaker.state for breaker in registry] == [CircuitState.OPEN]
+
+
+async def test_an_async_client_with_a_proxy_is_guarded(pair: tuple[Any, Any]) -> None:
+    library, ours = pair
+    with Site() as site:
+        async with ours.guarded(library.AsyncClient(proxy=site.url), failure_threshold=1) as client:
+            assert (await client.get("http://far.example/status/503")).status_code == 503
+            with pytest.raises(ours.CircuitOpenTransportError):
+                await client.get("http://far.example/ok")
+
+
+def test_all_transports_of_a_guarded_client_share_its_circuits(pair: tuple[Any, Any]) -> None:
+    library, ours = pair
+
+    def of(status: int) -> Any:
+        return library.MockTransport(lambda request: library.Response(status))
+
+    mounts = {"http://there/": of(500), "http://here/": None}
+    registry = Registry()
+    client = ours.guarded(
+        library.Client(transport=of(200), mounts=mounts), key=lambda request: "all", registry=registry
+    )
+    assert [client.get(f"http://{host}/").status_code for host in ("there", "here", "elsewhere")] == [500, 200, 200]
+    (breaker,) = registry
+    assert (breaker.metrics().total_successes, breaker.metrics().total_failures) == (2, 1)
+
+
+def test_a_client_is_guarded_once(pair: tuple[Any, Any]) -> None:
+    library, ours = pair
+    mounts = {"http://there/": ours.CircuitBreakerTransport()}
+    for client in (library.Client(transport=ours.CircuitBreakerTransport()), library.Client(mounts=mounts)):
+        with pytest.raises(ValueError, match="the client is guarded already"):
+            ours.guarded(client)
+    with pytest.raises(ValueError, match="the client is guarded already"):
+        ours.guarded(ours.guarded(library.AsyncClient()))
+
+
+@pytest.mark.parametrize("client", [5, httpx.Client, requests.Session()])
+def test_what_is_no_client_is_not_guarded(pair: tuple[Any, Any], client: Any) -> None:
+    _, ours = pair
+    with pytest.raises(TypeError, match=r"client must be an httpx2?\.Client or httpx2?\.AsyncClient, got "):
+        ours.guarded(client)
+    with pytest.raises(TypeError, match="there is no option 'proxy' for a client"):
+        ours.guarded(pair[0].Client(), proxy="http://there")
+
+
+async def test_the_guard_of_the_other_library_says_so(pair: tuple[Any, Any]) -> None:
+    """And sends nothing."""
+    library, _ = pair
+    other, other_name = (ours_for_httpx2, "httpx2") if library is httpx else (ours_for_httpx, "httpx")
+    name = library.__name__
+    message = f"this guard is for {other_name}; for {name}, take it from circuitbreaker.integrations.{name}"
+    transport = other.CircuitBreakerTransport()
+    with library.Client(transport=transport) as client, pytest.raises(TypeError, match=f"^{message}$"):
+        client.get("http://there/")
+    async_transport = other.AsyncCircuitBreakerTransport()
+    async with library.AsyncClient(transport=async_transport) as async_client:
+        with pytest.raises(TypeError, match=f"^{message}$"):
+            await async_client.get("http://there/")
+    assert not transport.breakers
+    assert not async_transport.breakers
+    with pytest.raises(TypeError, match="client must be an"):
+        other.guarded(client)
+
+
+# The body's parts
+
+
+def test_a_response_that_was_read_already_is_judged_as_a_whole(pair: tuple[Any, Any]) -> None:
+    library, ours = pair
+    inner = library.MockTransport(lambda request: library.Response(200, content=b'{"error": 1}'))
+    transport = ours.CircuitBreakerTransport(inner, judge_part=lambda part: b"error" in part)
+    with library.Client(transport=transport) as client:
+        assert client.get("http://there/").content == b'{"error": 1}'
+    assert only(transport).metrics().total_failures == 1
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "gzip, deflate"])
+def test_a_body_that_cannot_be_decompressed_is_judged_as_far_as_it_can(pair: tuple[Any, Any], encoding: str) -> None:
+    library, ours = pair
+    parts: list[bytes] = []
+    transport = ours.CircuitBreakerTransport(judge_part=parts.append)
+    page = answer(200, b"no gzip at all", **{"Content-Encoding": encoding})
+    with (
+        Site({"/damaged": lambda request, send: send(page)}) as site,
+        library.Client(transport=transport) as client,
+        pytest.raises(library.DecodingError),
+    ):
+        client.get(f"{site.url}/damaged")
+    assert parts == []
+    metrics = only(transport).metrics()
+    assert (metrics.total_failures, metrics.total_calls) == (0, 1)
+
+
 def test_proxies_work(pair: tuple[Any, Any]) -> None:
     """The circuit is that of the server behind the proxy."""
     library, ours = pair
@@ -226,6 +403,86 @@ def test_an_answer_that_breaks_off_while_it_is_sent_on_says_nothing_about_the_re
             client.post(f"{other.url}/echo", content=answer.iter_bytes())
         ends = {key: (each.metrics().total_failures, each.metrics().total_ignored) for key, each in _items(transport)}
         assert ends == {one.url: (1, 0), other.url: (0, 1)}
+
+
+@pytest.mark.parametrize("foreign", [True, False], ids=["of another request", "of this one"])
+def test_an_error_of_the_transport_counts_whichever_request_it_names(pair: tuple[Any, Any], foreign: bool) -> None:
+    """Mocks, and transports that send by a client of their own, raise errors with requests of their own."""
+    library, ours = pair
+
+    def broken(request: Any) -> Any:
+        raise library.ConnectError("gone", request=library.Request("GET", "http://there/") if foreign else request)
+
+    transport = ours.CircuitBreakerTransport(library.MockTransport(broken))
+    with library.Client(transport=transport) as client, pytest.raises(library.ConnectError):
+        client.post("http://there/", content=iter([b"a body"]))
+    assert only(transport).metrics().total_failures == 1
+
+
+def test_a_transport_that_sends_by_a_client_of_its_own_is_guarded(pair: tuple[Any, Any]) -> None:
+    library, ours = pair
+
+    class Relay(library.BaseTransport):  # type: ignore[misc, name-defined]
+        def handle_request(self, request: Any) -> Any:
+            return relay.post(nobody())
+
+    transport = ours.CircuitBreakerTransport(Relay(), failure_threshold=1)
+    with library.Client() as relay, library.Client(transport=transport) as client:
+        with pytest.raises(library.ConnectError):
+            client.get("http://there/")
+        with pytest.raises(ours.CircuitOpenTransportError):
+            client.get("http://there/")
+
+
+@pytest.mark.parametrize("error", ["ReadError", "LookupError"])
+def test_a_body_to_send_that_raises_says_nothing(pair: tuple[Any, Any], error: str) -> None:
+    """Whatever it raises, an error of the library included."""
+    library, ours = pair
+    kind: Any = getattr(library, error, LookupError)
+
+    def body() -> Iterator[bytes]:
+        yield b"a part"
+        raise kind("no more")
+
+    transport = ours.CircuitBreakerTransport()
+    with Site() as site, library.Client(transport=transport) as client:
+        with pytest.raises(kind):
+            client.post(f"{site.url}/echo", content=body())
+        metrics = only(transport).metrics()
+        assert (metrics.total_failures, metrics.total_ignored) == (0, 1)
+        request = client.build_request("POST", f"{site.url}/echo", content=iter([b"one, ", b"two"]))
+        stream = request.stream
+        assert client.send(request).content == b"one, two"
+        assert request.stream is stream, "the request is as it was"
+    assert only(transport).metrics().total_successes == 1
+
+
+async def test_a_body_to_send_that_raises_says_nothing_async(pair: tuple[Any, Any]) -> None:
+    library, ours = pair
+
+    async def body(broken: bool) -> AsyncIterator[bytes]:
+        yield b"a part"
+        if broken:
+            raise library.ReadError("no more")
+
+    transport = ours.AsyncCircuitBreakerTransport()
+    with Site() as site:
+        async with library.AsyncClient(transport=transport) as client:
+            with pytest.raises(library.ReadError):
+                await client.post(f"{site.url}/echo", content=body(broken=True))
+            assert (await client.post(f"{site.url}/echo", content=body(broken=False))).content == b"a part"
+    metrics = only(transport).metrics()
+    assert (metrics.total_successes, metrics.total_failures, metrics.total_ignored) == (1, 0, 1)
+
+
+def test_a_transport_that_reads_the_body_to_send_leaves_the_request_with_what_it_read(pair: tuple[Any, Any]) -> None:
+    """So that it can be sent again."""
+    library, ours = pair
+    transport = ours.CircuitBreakerTransport(library.MockTransport(lambda request: library.Response(200)))
+    with library.Client(transport=transport) as client:
+        request = client.build_request("POST", "http://there/", content=iter([b"one, ", b"two"]))
+        client.send(request)
+    assert request.read() == b"".join(request.stream) == b"one, two"
 
 
 def _items(transport: Any) -> list[tuple[Any, CircuitBreaker]]:

@@ -237,6 +237,30 @@ def test_overload_by_a_status_of_its_own_is_for_the_judge_to_know(make: Callable
     assert only(sdk).state is CircuitState.OPEN
 
 
+@pytest.mark.parametrize("sdk", [openai, anthropic])
+def test_the_client_that_an_sdk_makes_is_guarded_as_it_is(sdk: Any, site: Site, model: Model) -> None:
+    """With the SDK's own transports and limits."""
+    ours = ours_for(sdk.DefaultHttpxClient)
+    with ours.guarded(sdk.DefaultHttpxClient(), failure_threshold=1) as client:
+        for status in (200, 503):
+            assert client.get(f"{site.url}/status/{status}").status_code == status
+        with pytest.raises(ours.CircuitOpenTransportError):
+            client.get(f"{site.url}/ok")
+
+
+def test_the_guard_of_the_library_that_an_sdk_is_not_built_on_says_so(site: Site) -> None:
+    theirs = ours_for(openai.DefaultHttpxClient)
+    other = ours_for_httpx2 if theirs is ours_for_httpx else ours_for_httpx
+    http_client = openai.DefaultHttpxClient(transport=other.CircuitBreakerTransport())
+    with (
+        openai.OpenAI(base_url=f"{site.url}/v1", api_key="none", max_retries=0, http_client=http_client) as client,
+        pytest.raises((TypeError, openai.APIConnectionError)) as caught,
+    ):
+        client.models.list()
+    assert f"take it from {theirs.__name__}" in str(caught.value.__cause__ or caught.value)
+    assert site.requests == []
+
+
 def test_a_session_of_googles_libraries_takes_the_guard_of_requests(site: Site) -> None:
     guard = CircuitBreakerAdapter(failure_threshold=1)
     with AuthorizedSession(AnonymousCredentials()) as session:  # type: ignore[no-untyped-call]

@@ -13,7 +13,7 @@ from typing import Any
 from .subject import HOLDS, STATES, Totals
 from .worlds import World
 
-__all__ = ["LATE", "SETTLED", "Account"]
+__all__ = ["LATE", "SETTLED", "TRIAL", "Account"]
 
 CLOSED, OPEN, HALF_OPEN = range(3)
 FREE, FORCED_OPEN, FORCED_CLOSED, SHADOW = range(4)
@@ -134,6 +134,14 @@ class Account:
             begun = self.because
             self.settle(before, "success")
             self.because = begun if self.wait is not None else self.because
+
+    def call_within(self, which: int) -> None:
+        """A call that succeeds at once, made inside a trial: it rides on that while the trial holds its attempt."""
+        if self.forced or self._lease(self.calls[which]) == 0:
+            self.call()
+        else:
+            self._counted[SUCCESS] += 1
+            self.because = "H5"
 
     def settle(self, which: int, how: str) -> None:
         """A call that is out ends."""

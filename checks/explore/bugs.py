@@ -6,9 +6,11 @@ Each replaces one or two methods of the shipped code while its world is explored
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import ModuleType
 from typing import Any
 
 from circuitbreaker import FailureRate, Hold
+from circuitbreaker._circuit import circuit
 from circuitbreaker._circuit.listeners import Listeners
 from circuitbreaker._circuit.rules import LocalRules
 from circuitbreaker._engine.engine import Engine
@@ -23,6 +25,7 @@ from .worlds import World
 __all__ = ["PLANTED"]
 
 PLAIN = World("one attempt", out=2)
+ALONE = World("one attempt, no call within", out=2, nested=False)
 HEARD = World("one attempt, heard", out=2, heard=True)
 TWO = World("two attempts", attempts=2, successes=2, timeout=1, out=3)
 GROWING = World("growing", lengths=(1, 2), out=2)
@@ -30,7 +33,7 @@ CALLS = World("rate of calls", trip=FailureRate(0.5, calls=3, minimum_calls=2), 
 SECONDS = World("rate of seconds", trip=FailureRate(0.5, seconds=1, minimum_calls=2), out=2, calls=4, orders=())
 
 PLANTED: list[Planted] = []
-Patch = tuple[type, str, Callable[[Any], Any]]
+Patch = tuple[type | ModuleType, str, Callable[[Any], Any]]
 
 
 def _plant(name: str, promise: str, world: World, *patches: Patch) -> None:
@@ -182,6 +185,10 @@ def _wait_for_ever(period: HalfOpen, now: float) -> float:
     return 0.0 if period._has_free_attempt() else max(1.0, period._oldest().deadline - now)
 
 
+def _never(*args: object) -> bool:
+    return False
+
+
 def _count_holders_only(shipped: Any) -> Any:
     return lambda self, trial: trial in trial.period._trials and shipped(self, trial)
 
@@ -203,6 +210,9 @@ _plant(
     (HalfOpen, "wait", _instead(_wait_for_ever)),
 )
 _plant("the verdict of a trial handed on is lost", "H4", PLAIN, (Engine, "_counts", _count_holders_only))
+
+
+_plant("a call inside a trial takes an attempt", "H5", PLAIN, (circuit, "is_within_trial", _instead(_never)))
 
 
 # Every state
@@ -247,7 +257,12 @@ def _end_unnoticed(period: Closed) -> tuple[int, int]:
 
 
 _plant("a late failure counts in the present period", "E1", PLAIN, (Engine, "fail", _fail_in_the_present))
-_plant("a late success closes a half-open circuit", "E1", PLAIN, (Engine, "observe", _close_by_a_late_success))
+_plant(
+    "a late success closes a half-open circuit",
+    "E1",
+    ALONE,
+    (Engine, "observe", _close_by_a_late_success),
+)
 _plant(
     "a late trial counts in a later half-open period", "E1", PLAIN, (Engine, "_counts", _first(_count_in_the_present))
 )
@@ -348,7 +363,7 @@ def _refuse_longer(shipped: Any) -> Any:
 _plant(
     "a trial that never returns blocks the circuit, and nobody promised otherwise",
     "liveness",
-    PLAIN,
+    ALONE,
     (HalfOpen, "admit", _never_hand_on),
     (HalfOpen, "wait", _instead(_wait_for_ever)),
     (Account, "_lease", _then(lambda self, left: max(1, left))),
@@ -356,7 +371,7 @@ _plant(
 _plant(
     "refusals name one unit too much, and nobody promised otherwise",
     "wait",
-    PLAIN,
+    ALONE,
     (Engine, "decide", _then(lambda self, refusal: _name_more(refusal))),
     (Engine, "wait", _then(lambda self, wait: wait + 1 if wait else wait)),
     (Account, "_refuse", _refuse_longer),
@@ -364,7 +379,7 @@ _plant(
 _plant(
     "a trial that succeeds opens the circuit, and nobody promised otherwise",
     "liveness",
-    PLAIN,
+    ALONE,
     (Engine, "succeed", _instead(_open_by_a_success)),
     (Account, "_take_verdict", _expect_opening),
 )

@@ -17,6 +17,7 @@ PROMISES = {
     "H2": "success_threshold successful trials close the circuit. One failed trial opens it again.",
     "H3": "An attempt that was given back, or not yet taken, goes to the next call.",
     "H4": "A trial that stays out too long gives its attempt to the next call; its own verdict still counts.",
+    "H5": "A call inside a trial rides on that trial: it takes no attempt, and only the outermost settles it.",
     "E1": "A result of an earlier period counts in the totals and changes nothing else.",
     "E2": "A permit is settled once. Settling it again does nothing.",
     "E5": "Each transition is told of once, in order, and nothing is told that did not happen.",

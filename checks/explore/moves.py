@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from .account import PRESENT, SETTLED, Account
+from .account import PRESENT, SETTLED, TRIAL, Account
 from .checks import Broken, check
 from .subject import Subject
 from .worlds import World
@@ -83,9 +83,10 @@ class Bench:
     def _ends(self, which: int, neutral: bool) -> list[str]:
         if self.account.calls[which] == SETTLED:
             return ["again"]
+        within = ["within"] if self.world.nested and self.account.calls[which] >= TRIAL else []
         joined = self.subject.joined(which)
         ends = NEUTRAL if neutral else ENDS
-        return [end for end in ends if joined or end not in BY_FUNCTION]
+        return within + [end for end in ends if joined or end not in BY_FUNCTION]
 
     def make(self, move: Move, before: bytes) -> bytes:
         """Make one move and return the state after it; `Broken` if that breaks a promise."""
@@ -105,6 +106,9 @@ class Bench:
         elif what == "call":
             self.refused = subject.call()
             account.call()
+        elif what == "within":
+            self.refused = subject.call_within(which)
+            account.call_within(which)
         elif what == "tick":
             subject.tick()
             account.tick()

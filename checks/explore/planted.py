@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import ModuleType
 from typing import Any, NamedTuple
 
 from .report import story
@@ -20,8 +21,8 @@ class Planted(NamedTuple):
     """What the engine does wrong."""
     promise: str
     world: World
-    patches: tuple[tuple[type, str, Any], ...]
-    """Each a class, an attribute of it, and what is put in its place."""
+    patches: tuple[tuple[type | ModuleType, str, Any], ...]
+    """Each a class or module, an attribute of it, and what is put in its place."""
 
 
 @contextmanager

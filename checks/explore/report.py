@@ -87,7 +87,7 @@ class _Teller:
 
     def _end(self, move: Move) -> None:
         """Keep the numbers as the bench keeps the calls."""
-        if move.what not in _ENDS:
+        if move.what not in _ENDS or move.what == "within":
             return
         number = self._calls.pop(move.which)
         if move.what in BY_PERMIT and self._settled in self._calls:
@@ -122,6 +122,7 @@ _WORDS = {
     "read": "the metrics are read",
 }
 _ENDS = {
+    "within": "within call {}, another succeeds at once",
     "success": "call {} succeeds",
     "failure": "call {} fails",
     "release": "call {} is released",

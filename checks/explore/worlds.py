@@ -41,6 +41,7 @@ class World:
         calls: int = 6,
         orders: tuple[str, ...] = ORDERS,
         heard: bool = False,
+        nested: bool = True,
     ) -> None:
         self.name = name
         self.trip: TripPolicy = ConsecutiveFailures(2) if trip is None else trip
@@ -50,6 +51,7 @@ class World:
         self.timeout = timeout
         self.bounds = Bounds(out, calls)
         self.orders = orders
+        self.nested = nested  # whether calls are made inside trials
         self.heard = heard  # whether somebody listens to calls, so that every call asks for a permit
 
     def larger(self, more: int) -> World:

@@ -125,6 +125,20 @@ def queue_not_looked_at_again(self: Any) -> None:
         self._publish()
 
 
+@plant(listeners.Listeners, "_publish", "transitions are told while others are made", preemptions=2)
+def turn_looked_up_twice(self: Any) -> bool:
+    """A thread looks whether there is a turn, then whose: in between, another thread may end it."""
+    publisher, me = self._publisher, object()
+    try:
+        if publisher.setdefault("taken", me) is not me:
+            return False
+        self._publish_all()
+        return True
+    finally:
+        if "taken" in publisher and publisher["taken"] is me:
+            del publisher["taken"]
+
+
 @plant(_circuit, "Listeners", "transitions are told while others are made")
 class QueuedUnderTheTellersLock(listeners.Listeners):
     """A change, which holds the circuit's lock, waits for the teller, whose listener waits for the circuit's lock."""

@@ -4,8 +4,8 @@ An instruction that only moves values within its own frame is passed over: what 
 the same. So is the reading of an attribute that is set when its object is made and never again, and that setting
 itself, for nobody else has the object yet. `every=True` passes over nothing.
 
-That a bytecode instruction is one step is the model of the GIL: `next()` of a count, `append` and `pop` of a list and
-`get` of a dict are single calls into C, which nothing can interrupt.
+That a bytecode instruction is one step is the model: `next()` of a count, `append` and `pop` of a list and `get` of a
+dict are single calls into C, which nothing can interrupt, with or without a GIL. Nothing else is assumed of a GIL.
 """
 
 from __future__ import annotations

@@ -87,15 +87,22 @@ def _place(frame: FrameType) -> _Place:
 
     A frame is identified by its code too, because another frame may reuse its address when it has ended.
     """
-    place: FrameType | None = frame
-    while place is not None and place.f_code.co_name in _PASSING_ON:
+    place = frame
+    while place.f_code.co_name in _PASSING_ON and (caller := place.f_back) is not None:
         stack: Any = place.f_locals.get("self")
         if issubclass(type(stack), ExitStack | AsyncExitStack):
             return id(stack._exit_callbacks), None  # This is what a stack passes on by pop_all().
-        place = place.f_back
-    return id(place), place and place.f_code
+        if _is_async(place) and not _is_async(caller):
+            break  # The caller runs the tasks of a loop: many blocks stand in it.
+        place = caller
+    return id(place), place.f_code
 
 
+def _is_async(frame: FrameType) -> bool:
+    return bool(frame.f_code.co_flags & _ASYNC)
+
+
+_ASYNC = 0x80 | 0x100 | 0x200  # inspect.CO_COROUTINE, CO_ITERABLE_COROUTINE, CO_ASYNC_GENERATOR
 _PASSING_ON = {"__enter__", "__exit__", "__aenter__", "__aexit__", "enter_context", "enter_async_context"}
 _Place = tuple[int, CodeType | None]
 _Stack = tuple["Closed | Permit", "_Stack | None"]

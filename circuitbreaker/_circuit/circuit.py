@@ -15,7 +15,7 @@ from datetime import datetime
 from typing import Any
 
 from .._engine.engine import Engine, Refusal, Transition
-from .._engine.periods import Admission, Closed, Open, opened_by
+from .._engine.periods import Admission, Closed, HalfOpen, Open, Trial, ended, opened_by
 from .._fork import renew_in_child
 from .._sharing import Membership
 from ..clock import Clock, ManualClock, SystemClock, moment
@@ -34,7 +34,7 @@ from ..events import (
 )
 from ..options import Settings
 from ..outcomes import NO_RESULT, Outcomes, Verdict
-from ..permit import Permit
+from ..permit import Permit, is_within_trial
 from . import readings
 from .listeners import Listener, Listeners
 from .rules import LocalRules
@@ -83,8 +83,8 @@ class Circuit:
 
     # How a call begins
 
-    def admit(self) -> Permit | Refusal:
-        """A permit, or why there is none. Never blocks."""
+    def admit(self, enter: bool = True) -> Permit | Refusal:
+        """A permit, or why there is none. Never blocks. `enter`: as `Permit.enter`."""
         now, engine = self.clock.monotonic(), self.engine
         if self.membership is not None and self.membership.unused:
             self.membership.begin(engine)
@@ -93,15 +93,17 @@ class Circuit:
         period: Any = engine.period  # Any: a period that needs no permit is a closed one
         decided: Closed | Refusal | None = engine.decide(now) if period.needs_permit else period
         if decided is None:
-            return self._admit_trial(now)
+            return self._admit_trial(now, enter)
         return Permit(self, decided, now) if isinstance(decided, Closed) else self._refuse(decided, now)
 
-    def _admit_trial(self, now: float) -> Permit | Refusal:
+    def _admit_trial(self, now: float, enter: bool) -> Permit | Refusal:
         """Ask the engine, in a turn. Inside a step a call cannot wait for its turn, so it gets no trial."""
-        engine, turns = self.engine, self.turns
-        if turns.inside:
-            return self._refuse((engine.period, engine.wait(now), engine.hold), now)
-        admitted: Admission | Refusal = turns.run(self._apply_admit, now)
+        engine = self.engine
+        if isinstance(engine.period, HalfOpen) and is_within_trial(engine.period, now):
+            return Permit(self, ended(), now)  # It rides on that: what it ends with is counted, and decides nothing.
+        admitted: Admission | Refusal | None = None if self.turns.inside else self.turns.run(self._apply_admit, now)
+        if admitted is None:
+            admitted = engine.period, engine.wait(now), engine.hold
         if isinstance(admitted, tuple):
             return self._refuse(admitted, now)
         permit = Permit(self, admitted, now)
@@ -110,6 +112,8 @@ class Circuit:
         except BaseException:  # an interrupt: the call will not take place
             permit.release()
             raise
+        if enter and isinstance(admitted, Trial):
+            permit.enter()
         return permit
 
     def _apply_admit(self, now: float) -> Admission | Refusal:
@@ -196,8 +200,12 @@ class Circuit:
         """End a call that joined `period` without a permit. Its end is no event."""
         if error is None:
             self._succeed(period, self.clock.monotonic(), 0.0)
-        else:
-            self.settle(period, None, self.judge(error, NO_RESULT), error)
+            return
+        verdict = Verdict.IGNORED  # if an exit from outside comes while it is judged
+        try:
+            verdict = self.judge(error, NO_RESULT)
+        finally:
+            self.settle(period, None, verdict, error)
 
     def settle(
         self,
@@ -257,6 +265,8 @@ class Circuit:
         change = step(*args)
         if change is not None and "state_change" in self.listeners.by_event:
             self._queue(change)
+        if self.user_code.exit is not None:
+            self.user_code.pass_exit()
 
     def _queue(self, change: Transition) -> None:
         at = moment(self.clock, change.at)

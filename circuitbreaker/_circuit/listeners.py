@@ -7,12 +7,11 @@ a step, are queued and published when the step is done: in order, each exactly o
 from __future__ import annotations
 
 from collections.abc import Callable
-from threading import get_ident
 from typing import Any, cast, get_args
 
 from .._callables import plain_callable
 from ..events import Event, EventName
-from .user_code import UserCode
+from .user_code import UserCode, is_inside, scopes
 
 __all__ = ["Listener", "Listeners", "check_event", "check_listener"]
 
@@ -25,14 +24,13 @@ _NONE: _ByEvent = {}
 class Listeners:
     """The listeners of one breaker. `add`, `remove` and `queue` are called inside a step."""
 
-    __slots__ = ("_notifying", "_publisher", "_user_code", "by_event", "queued")
+    __slots__ = ("_publisher", "_user_code", "by_event", "queued")
 
     def __init__(self, user_code: UserCode) -> None:
         self._user_code = user_code
         self.by_event: _ByEvent = _NONE  # has no event that nobody listens to
         self.queued: list[tuple[EventName, Event]] = []
         self._publisher: dict[str, object] = {}  # the turn that publishes, while one does
-        self._notifying: list[int] = []  # the threads that are in a listener
 
     def add(self, event: EventName, listener: Listener, token: object) -> None:
         """Notify `listener` of `event` until `remove(token)`."""
@@ -50,7 +48,7 @@ class Listeners:
 
     def notify(self, event: EventName, value: Event) -> None:
         """Notify of a call, now. A call made by a listener is no event, or that might go on for ever."""
-        if get_ident() not in self._notifying:
+        if not scopes.get() or not is_inside(self):
             self._notify(event, value)
 
     def queue(self, event: EventName, value: Event) -> None:
@@ -73,30 +71,46 @@ class Listeners:
                 return False
             self._publish_all()
             return True
-        finally:
-            if "taken" in publisher and publisher["taken"] is me:  # Nothing is called here, so nothing can interrupt.
+        finally:  # Nothing is called here, so nothing can interrupt.
+            try:
+                mine = publisher["taken"] is me
+            except KeyError:  # Another thread's turn has ended.
+                mine = False
+            if mine:
                 del publisher["taken"]
 
     def _publish_all(self) -> None:
         # On its own: since Python 3.12 an interrupt at the end of a loop within `try` may pass its `finally` by.
+        outside: BaseException | None = None
         while self.queued:
-            self._notify(*self.queued.pop(0))
+            try:
+                self._notify(*self.queued.pop(0))
+            except BaseException as error:
+                outside = outside or error
+        if outside is not None:
+            raise outside  # once all is published (E5)
 
     def _notify(self, event: EventName, value: Event) -> None:
-        me = get_ident()
-        notifying = self._notifying  # a child that a listener forks has another
+        outer = scopes.get()
+        scope: list[object] = [self]
+        outside: BaseException | None = None
         try:
-            notifying.append(me)
+            scopes.set((*outer, scope))
             for _, listener in self.by_event.get(event, ()):
-                self._user_code(f"{event} listener", None, listener, value)
+                try:
+                    self._user_code(f"{event} listener", None, listener, value)
+                except BaseException as error:
+                    outside = outside or error
         finally:
-            notifying.remove(me)
+            scope[0] = None  # It is no call, so no interrupt comes before the next line is done.
+            scopes.set(outer)
+        if outside is not None:
+            raise outside  # once all listeners were notified
 
     def renew(self) -> None:  # pragma: no cover - runs in forked children, where nothing collects
         """In a forked child: the parent publishes what is queued, and whoever was publishing is not here (E9)."""
         self._publisher = {}
         self.queued = []
-        self._notifying = []
 
 
 def check_event(event: Any) -> EventName:

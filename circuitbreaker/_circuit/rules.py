@@ -29,7 +29,7 @@ class LocalRules:
 
     def watch(self) -> SparseWatch:
         """A watch for a new closed period."""
-        return begin(self._settings.trip, self._user_code)
+        return begin(self._settings.trip, self._user_code.in_step)
 
     def open_for(self, round_: int, error: BaseException | None) -> float:
         """Seconds that the open period of this round lasts."""
@@ -37,7 +37,7 @@ class LocalRules:
         if isinstance(strategy, Constant):
             return strategy.seconds
         opening = Opening(round_, error, self._clock.time())
-        return self._user_code("reset_timeout strategy", _AFTER_AN_ERROR, _ask, strategy, opening)
+        return self._user_code.in_step("reset_timeout strategy", _AFTER_AN_ERROR, _ask, strategy, opening)
 
     def half_open(self, opened: Open, now: float) -> HalfOpen | None:
         """The half-open period that follows `opened`."""

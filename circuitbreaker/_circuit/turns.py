@@ -2,7 +2,8 @@
 
 Run to completion is the rule of statecharts: what comes up in the middle of a step is done after that step. A thread
 may come back while it is in the middle of one: by a signal handler, by the finalizer of a generator that the garbage
-collector found, or because the user's own policy or strategy uses the breaker.
+collector found, because the user's own policy or strategy uses the breaker, or because that waits and another greenlet
+of the thread runs meanwhile.
 """
 
 from __future__ import annotations

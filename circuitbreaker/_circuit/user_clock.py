@@ -45,7 +45,8 @@ class UserClock:
     def _read(self, what: str) -> float | None:
         if what in self._failing:
             return self._try_again(what)
-        found: float | None = self._user_code("clock", None, _number, self._clock, what)
+        user_code = self._user_code.in_step if self._turns.inside else self._user_code
+        found: float | None = user_code("clock", None, _number, self._clock, what)
         if found is None:
             self._failing.add(what)
             if not self._turns.inside:

@@ -15,7 +15,7 @@ from ..events import CircuitState, LastFailure
 from .snapshot import ClosedSnapshot, HalfOpenSnapshot, OpenSnapshot
 from .watches import NEVER, Outcome, SparseWatch
 
-__all__ = ["NOT_YET", "Admission", "Closed", "HalfOpen", "Open", "Period", "Trial", "opened_by", "total"]
+__all__ = ["NOT_YET", "Admission", "Closed", "HalfOpen", "Open", "Period", "Trial", "ended", "opened_by", "total"]
 
 
 NOT_YET = -math.inf
@@ -138,6 +138,13 @@ class Closed:
         self._streak, self._streak_end = snapshot.streak, snapshot.calls
         self.watch.restore(snapshot.watch, snapshot.calls, now)
         self.refresh()
+
+
+def ended() -> Closed:
+    """A closed period that has ended: what settles with it counts in the totals, and moves nothing."""
+    period = Closed(SparseWatch())
+    period.end()
+    return period
 
 
 class Open:

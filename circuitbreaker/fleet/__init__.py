@@ -1,1 +1,1 @@
-"""What the processes of a fleet tell each other about one circuit, and what each does with it. Pure, but for `link`."""
+"""What processes report to each other about one circuit, and what each does with it. Pure, except for `link`."""

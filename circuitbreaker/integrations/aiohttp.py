@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections.abc import Iterator
 from traceback import walk_stack, walk_tb
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
@@ -170,12 +171,16 @@ def _may_be_sent_again(first: aiohttp.ClientRequest, now: aiohttp.ClientRequest)
 def _follow(response: aiohttp.ClientResponse, request: aiohttp.ClientRequest, call: ClientCall) -> None:
     """Report how the body ends: all of it has arrived, or its connection was released or closed before."""
     content, connection = response.content, response.connection
+    if call.judges_parts and not content.is_eof():
+        response.content = cast("aiohttp.StreamReader", _Content(content, call))
 
     def ended() -> None:
         error = content.exception()
         if error is not None and not _is_local(error):
             call.failed(error)
         elif content.is_eof():
+            for part in _unread(content) if call.judges_parts else ():
+                call.received(part)
             call.ended()
         elif (late := _expired(request)) is not None:
             call.failed(late)
@@ -191,6 +196,53 @@ def _follow(response: aiohttp.ClientResponse, request: aiohttp.ClientRequest, ca
         ended()
     else:
         connection.add_callback(ended)
+
+
+def _unread(content: aiohttp.StreamReader) -> Iterator[bytes]:
+    """What has arrived of the body, and has not been read."""
+    offset = getattr(content, "_buffer_offset", 0)  # aiohttp does not publish it
+    for part in getattr(content, "_buffer", ()):
+        yield part[offset:]
+        offset = 0
+
+
+class _Content:
+    """The `content` of a response whose parts are judged: it reports what is read. Everything else is `content`'s own.
+
+    What has not been read when the last of the body arrives is judged then.
+    """
+
+    def __init__(self, content: aiohttp.StreamReader, call: ClientCall) -> None:
+        self._content = content
+        self._call = call
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._content, name)
+
+    # All ways to read take what has arrived by one of these two, which aiohttp does not publish.
+
+    def _read_nowait(self, n: int) -> bytes:
+        return self._read(self._content._read_nowait(n))
+
+    def _read_nowait_chunk(self, n: int) -> bytes:
+        return self._read(self._content._read_nowait_chunk(n))
+
+    def _read(self, part: bytes) -> bytes:
+        if part:
+            self._call.received(part)
+        return part
+
+    read: Any = aiohttp.StreamReader.read
+    read_nowait: Any = aiohttp.StreamReader.read_nowait
+    readany: Any = aiohttp.StreamReader.readany
+    readchunk: Any = aiohttp.StreamReader.readchunk
+    readexactly: Any = aiohttp.StreamReader.readexactly
+    readline: Any = aiohttp.StreamReader.readline
+    readuntil: Any = aiohttp.StreamReader.readuntil
+    iter_any: Any = aiohttp.StreamReader.iter_any
+    iter_chunked: Any = aiohttp.StreamReader.iter_chunked
+    iter_chunks: Any = aiohttp.StreamReader.iter_chunks
+    __aiter__: Any = aiohttp.StreamReader.__aiter__
 
 
 def _is_local(error: BaseException) -> bool:

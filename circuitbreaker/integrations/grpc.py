@@ -4,7 +4,8 @@
     grpc.aio.insecure_channel("payments:50051", interceptors=AsyncCircuitBreakerInterceptor("payments:50051"))
 
 The verdict falls when a call ends: for a unary call with its response or error, for a stream of responses with its
-last one. A stream that its consumer cancels or drops is a success if any of it arrived; otherwise it is ignored.
+last one. A stream that its consumer cancels or drops is a success if any of it arrived; otherwise it is ignored. So is
+one of `grpc.aio` whose task is cancelled while it waits for a response, by a timeout around it say.
 """
 
 from __future__ import annotations
@@ -233,7 +234,8 @@ class CircuitBreakerInterceptor(
     Args:
         target: what the channel is connected to, which grpc does not pass to interceptors. It is the default key.
         options: see `circuitbreaker.clients.ClientOptions`. `key` receives `CallDetails`, and `judge` a
-            `FailedRpcError`. With `timed_until="headers"`, a stream's duration ends at its first response.
+            `FailedRpcError`; `judge_part` receives each response message as it arrives. With `timed_until="headers"`,
+            a stream's duration ends at its first response.
 
     Raises:
         ValueError: an option breaks its rule.
@@ -277,7 +279,7 @@ class CircuitBreakerInterceptor(
         except BaseException as error:
             _failed(guarded, error)
             raise
-        _watch(call, guarded)
+        _watch(call, guarded, is_unary=wrap is None)
         return call if wrap is None else wrap(call, guarded)
 
 
@@ -327,10 +329,13 @@ class _Kind:
             raise _refusal(CircuitOpenAioRpcError, refused, request) from None
         try:
             call = await continuation(details, requests)
+            if wrap is None and guarded.judges_parts:
+                with suppress(grpc.RpcError):  # the caller gets it too
+                    guarded.received(await call)
         except BaseException as error:
             _failed(guarded, error)
             raise
-        _watch_async(call, guarded)
+        _watch_async(call, guarded, is_unary=wrap is None)
         return call if wrap is None else wrap(call, guarded)
 
 
@@ -395,7 +400,7 @@ def _ended(guarded: ClientCall, code: Any, details: Any, trailing_metadata: Any)
         guarded.failed(FailedRpcError(code, details, trailing_metadata))
 
 
-def _watch(call: Any, guarded: ClientCall) -> None:
+def _watch(call: Any, guarded: ClientCall, *, is_unary: bool) -> None:
     """Settle when `call` ends. It is referred to weakly, because grpc cancels a call that is garbage-collected."""
     if not (isinstance(call, grpc.Call) and isinstance(call, grpc.Future)):
         return  # another interceptor's own response; for a stream, its iteration reports how it ends
@@ -406,27 +411,34 @@ def _watch(call: Any, guarded: ClientCall) -> None:
         if call is None:
             guarded.closed()
         else:
-            _settle(call, guarded)
+            _settle(call, guarded, is_unary)
 
     if call.done() or not call.add_callback(ended):
-        _settle(call, guarded)
+        _settle(call, guarded, is_unary)
 
 
-def _settle(call: Any, guarded: ClientCall) -> None:
+def _settle(call: Any, guarded: ClientCall, is_unary: bool) -> None:
     try:
         error = call.exception()
     except grpc.FutureCancelledError:
         guarded.closed()
         return
-    if error is None:
-        guarded.ended()
-    else:
+    if error is not None:
         _failed(guarded, error)
+    elif is_unary:
+        guarded.received(call.result())
+        guarded.ended()
+    elif not guarded.judges_parts:  # otherwise its consumer, who has yet to read some, comes to the end
+        guarded.ended()
 
 
-def _watch_async(call: Any, guarded: ClientCall) -> None:
+def _watch_async(call: Any, guarded: ClientCall, *, is_unary: bool) -> None:
     async def settle() -> None:
-        _ended(guarded, await call.code(), await call.details(), await call.trailing_metadata())
+        code = await call.code()
+        if code is grpc.StatusCode.CANCELLED:  # not by cancel(), which has settled the call
+            guarded.ignored()
+        elif is_unary or code is not grpc.StatusCode.OK or not guarded.judges_parts:
+            _ended(guarded, code, await call.details(), await call.trailing_metadata())
 
     def ended(call: Any) -> None:
         with suppress(StopIteration):
@@ -449,11 +461,13 @@ class _Stream:
         self._guarded = guarded
         self._started = False
 
-    def _received(self) -> None:
+    def _received(self, response: object) -> None:
         if not self._started:
             self._started = True
             self._guarded.started()
-            self._guarded.received()
+            self._guarded.received(response)
+        elif self._guarded.judges_parts:
+            self._guarded.received(response)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._call, name)
@@ -481,7 +495,7 @@ class _Responses(_Stream):
         except BaseException as error:
             _failed(self._guarded, error)
             raise
-        self._received()
+        self._received(response)
         return response
 
 
@@ -493,12 +507,23 @@ class _AsyncResponses(_Stream):
         return self
 
     async def __anext__(self) -> Any:
-        response = await self._responses.__anext__()
-        self._received()
+        try:
+            response = await self._responses.__anext__()
+        except StopAsyncIteration:
+            self._guarded.ended()
+            raise
+        self._received(response)
         return response
+
+    def cancel(self) -> Any:
+        if not self._call.done():
+            self._guarded.closed()
+        return self._call.cancel()
 
     async def read(self) -> Any:
         response = await self._call.read()
-        if response is not grpc.aio.EOF:
-            self._received()
+        if response is grpc.aio.EOF:
+            self._guarded.ended()
+        else:
+            self._received(response)
         return response

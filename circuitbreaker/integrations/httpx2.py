@@ -2,17 +2,20 @@
 
     httpx2.Client(transport=CircuitBreakerTransport())
     httpx2.AsyncClient(transport=AsyncCircuitBreakerTransport())
+    guarded(httpx2.Client(proxy="http://proxy.example:3128"))
 
 Timeouts, redirects, cookies, event hooks and authentication are the client's own, and work as they do without it.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
+from contextlib import contextmanager, suppress
+from copy import copy
 from traceback import walk_tb
 from types import TracebackType
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+from urllib.request import getproxies
 
 import httpx2
 
@@ -27,6 +30,7 @@ __all__ = [
     "AsyncCircuitBreakerTransport",
     "CircuitBreakerTransport",
     "CircuitOpenTransportError",
+    "guarded",
     "judge",
     "origin",
 ]
@@ -62,8 +66,10 @@ class CircuitBreakerTransport(httpx2.BaseTransport):
     A refused request raises `CircuitOpenTransportError`, which is a `CircuitOpenError` and an `httpx2.TransportError`.
 
     Args:
-        transport: sends the requests; an `httpx2.HTTPTransport()` if not given. To set its options (`verify`, `http2`,
-            `proxy`, ...), give one that has them.
+        transport: sends the requests. If not given, they are sent as by a client without options: by an
+            `httpx2.HTTPTransport()`, and through the proxies of the environment. To set options (`verify`, `http2`,
+            `proxy`, ...), give a transport that has them, or use `guarded`: a client given `proxy` or `mounts` does not
+            send through its `transport`.
         options: see `circuitbreaker.clients.ClientOptions`.
 
     Raises:
@@ -73,7 +79,7 @@ class CircuitBreakerTransport(httpx2.BaseTransport):
 
     def __init__(self, transport: httpx2.BaseTransport | None = None, **options: Unpack[ClientOptions]) -> None:
         self._guard = ClientGuard("httpx2", key=origin, judge=judge, options=options)
-        self._transport = httpx2.HTTPTransport() if transport is None else transport
+        self._transport = _default_transport() if transport is None else transport
         if not isinstance(self._transport, httpx2.BaseTransport):
             raise TypeError(f"transport must be an httpx2.BaseTransport, got {transport!r}")
 
@@ -89,9 +95,9 @@ class CircuitBreakerTransport(httpx2.BaseTransport):
             response.request = request  # The client sets it later, but the judge may need it.
             call.responded(response, response.status_code, response.headers, request.method)
         if response.is_closed:  # Some transports return responses that have been read already.
-            call.ended()
+            _read_already(response, call)
         else:
-            response.stream = _Body(cast("httpx2.SyncByteStream", response.stream), call)
+            response.stream = _Body(response, call)
         return response
 
     def close(self) -> None:
@@ -116,7 +122,7 @@ class AsyncCircuitBreakerTransport(httpx2.AsyncBaseTransport):
 
     def __init__(self, transport: httpx2.AsyncBaseTransport | None = None, **options: Unpack[ClientOptions]) -> None:
         self._guard = ClientGuard("httpx2", key=origin, judge=judge, options=options)
-        self._transport = httpx2.AsyncHTTPTransport() if transport is None else transport
+        self._transport = _default_async_transport() if transport is None else transport
         if not isinstance(self._transport, httpx2.AsyncBaseTransport):
             raise TypeError(f"transport must be an httpx2.AsyncBaseTransport, got {transport!r}")
 
@@ -132,9 +138,9 @@ class AsyncCircuitBreakerTransport(httpx2.AsyncBaseTransport):
             response.request = request
             call.responded(response, response.status_code, response.headers, request.method)
         if response.is_closed:
-            call.ended()
+            _read_already(response, call)
         else:
-            response.stream = _AsyncBody(cast("httpx2.AsyncByteStream", response.stream), call)
+            response.stream = _AsyncBody(response, call)
         return response
 
     async def aclose(self) -> None:
@@ -154,32 +160,166 @@ class AsyncCircuitBreakerTransport(httpx2.AsyncBaseTransport):
         await self._transport.__aexit__(exc_type, exc_value, traceback)
 
 
+_C = TypeVar("_C", bound="httpx2.Client | httpx2.AsyncClient")
+
+
+def guarded(client: _C, **options: Unpack[ClientOptions]) -> _C:
+    """Guard all requests of `client`, by whichever of its transports they are sent, and return the client.
+
+    So `proxy`, `mounts`, `verify`, `limits` and the proxies of the environment work as they do without a guard. The
+    transports share their circuits, which are in the registry. Call this before the client's first request.
+
+    Args:
+        client: an `httpx2.Client` or `httpx2.AsyncClient`.
+        options: see `circuitbreaker.clients.ClientOptions`.
+
+    Raises:
+        ValueError: the client is guarded already, in whole or in part; an option breaks its rule.
+        TypeError: `client` is of another kind; an option is unknown, or of the wrong kind.
+    """
+    if not isinstance(client, httpx2.Client | httpx2.AsyncClient):
+        raise TypeError(f"client must be an httpx2.Client or httpx2.AsyncClient, got {client!r}")
+    each_client: Any = client  # Both kinds have the same attributes.
+    kind = CircuitBreakerTransport if isinstance(client, httpx2.Client) else AsyncCircuitBreakerTransport
+    if any(isinstance(each, kind) for each in (each_client._transport, *each_client._mounts.values())):
+        raise ValueError(f"the client is guarded already: {client!r}")
+    first: Any = kind(each_client._transport, **options)
+    each_client._mounts = {
+        pattern: None if mounted is None else _another(first, mounted)
+        for pattern, mounted in each_client._mounts.items()
+    }
+    each_client._transport = first
+    return client
+
+
+def _another(first: Any, transport: Any) -> Any:
+    """A guard around `transport` that shares its circuits with `first`."""
+    another = copy(first)
+    another._transport = transport
+    return another
+
+
+# Sending, as a client without options does
+
+
+def _default_transport() -> httpx2.BaseTransport:
+    return _Routes() if getproxies() else httpx2.HTTPTransport()
+
+
+def _default_async_transport() -> httpx2.AsyncBaseTransport:
+    return _AsyncRoutes() if getproxies() else httpx2.AsyncHTTPTransport()
+
+
+class _Routes(httpx2.BaseTransport):
+    """The transports of a client that is given none: one for each proxy of the environment, and one without."""
+
+    def __init__(self) -> None:
+        self._client = httpx2.Client()
+
+    def handle_request(self, request: httpx2.Request) -> httpx2.Response:
+        return self._client._transport_for_url(request.url).handle_request(request)
+
+    def close(self) -> None:
+        # Not the client, which can be closed only once: transports may be used again.
+        for transport in (self._client._transport, *self._client._mounts.values()):
+            if transport is not None:
+                transport.close()
+
+
+class _AsyncRoutes(httpx2.AsyncBaseTransport):
+    """The same for `httpx2.AsyncClient`."""
+
+    def __init__(self) -> None:
+        self._client = httpx2.AsyncClient()
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        return await self._client._transport_for_url(request.url).handle_async_request(request)
+
+    async def aclose(self) -> None:
+        for transport in (self._client._transport, *self._client._mounts.values()):
+            if transport is not None:
+                await transport.aclose()
+
+
+# How a request ends
+
+
 @contextmanager
 def _sending(guard: ClientGuard, request: httpx2.Request) -> Generator[ClientCall]:
-    """Admit `request`, and report an error raised while it is sent, unless that belongs to another request."""
+    """Admit `request`, and report an error raised while it is sent, unless the request's own body raised one."""
+    if not isinstance(request, httpx2.Request):
+        library = type(request).__module__.partition(".")[0]
+        raise TypeError(f"this guard is for httpx2; for {library}, take it from circuitbreaker.integrations.{library}")
     try:
         call = guard.admit(request)
     except CircuitOpenError as refused:
         error = CircuitOpenTransportError.from_refusal(refused)
         error.request = request
         raise error from None
+    upload = None if isinstance(request.stream, httpx2.ByteStream) else _Upload(request)
     try:
         yield call
     except BaseException as error:
-        if isinstance(error, httpx2.RequestError) and _request_of(error, request) is not request:
-            call.closed()  # The body being sent is the response to that one, and broke off.
+        if upload is not None and upload.broke_off:
+            call.ignored()  # It may be the response to another request.
         else:
+            _give_request(error, request)
             call.failed(error)
         raise
+    finally:
+        if upload is not None:
+            upload.detach()
 
 
-def _request_of(error: httpx2.RequestError, default: httpx2.Request) -> httpx2.Request:
-    """The request that `error` belongs to. If it has none, it is given `default`."""
-    try:
-        return error.request
-    except RuntimeError:
-        error.request = default
-        return default
+def _give_request(error: BaseException, request: httpx2.Request) -> None:
+    """Set the error's `request`, which the judge may need, unless it has one. The client does so later."""
+    if isinstance(error, httpx2.RequestError):
+        try:
+            _ = error.request
+        except RuntimeError:
+            error.request = request
+
+
+class _Upload(httpx2.SyncByteStream, httpx2.AsyncByteStream):
+    """The body of a request while it is sent, which notes whether it raised an error of its own."""
+
+    def __init__(self, request: httpx2.Request) -> None:
+        self._request = request
+        self._stream: Any = request.stream
+        self._parts: Any = None
+        self.broke_off = False
+        request.stream = self
+
+    def detach(self) -> None:
+        """Give the request its body back, unless the transport has given it another."""
+        if self._request.stream is self:
+            self._request.stream = self._stream
+
+    # Iterators rather than generators: httpcore leaves those of a broken request to the garbage collector.
+
+    def __iter__(self) -> Iterator[bytes]:
+        self._parts = iter(self._stream)
+        return self
+
+    def __next__(self) -> bytes:
+        try:
+            part: bytes = next(self._parts)
+        except Exception as error:
+            self.broke_off = not isinstance(error, StopIteration)
+            raise
+        return part
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        self._parts = self._stream.__aiter__()
+        return self
+
+    async def __anext__(self) -> bytes:
+        try:
+            part: bytes = await self._parts.__anext__()
+        except Exception as error:
+            self.broke_off = not isinstance(error, StopAsyncIteration)
+            raise
+        return part
 
 
 def _is_a_violation_by_the_server(error: Exception) -> bool:
@@ -190,17 +330,41 @@ def _is_a_violation_by_the_server(error: Exception) -> bool:
     return any((f.f_globals.get("__name__"), f.f_code.co_name) == ("h2.connection", "receive_data") for f in frames)
 
 
+def _read_already(response: httpx2.Response, call: ClientCall) -> None:
+    if call.judges_parts:
+        call.received(response.content)
+    call.ended()
+
+
+def _receiver(response: httpx2.Response, call: ClientCall) -> Callable[[bytes], None]:
+    """What each part of the body is passed to. If parts are judged, they are decompressed first, as httpx2 does it."""
+    if not (call.judges_parts and "Content-Encoding" in response.headers):
+        return call.received
+    decode: Any = httpx2.Response(200, headers=response.headers)._get_content_decoder().decode
+
+    def received(part: bytes) -> None:
+        call.received()
+        if call.judges_parts:
+            with suppress(httpx2.DecodingError):  # The reader gets the same error.
+                decoded = decode(part)
+                for each in [decoded] if isinstance(decoded, bytes) else decoded:
+                    call.received(each)
+
+    return received
+
+
 class _Body(httpx2.SyncByteStream):
     """The body of a response, which reports how it ends."""
 
-    def __init__(self, stream: httpx2.SyncByteStream, call: ClientCall) -> None:
-        self._stream = stream
+    def __init__(self, response: httpx2.Response, call: ClientCall) -> None:
+        self._stream = cast("httpx2.SyncByteStream", response.stream)
         self._call = call
+        self._received = _receiver(response, call)
 
     def __iter__(self) -> Iterator[bytes]:
         with self._call as call:
             for part in self._stream:
-                call.received()
+                self._received(part)
                 yield part
             call.ended()
 
@@ -213,14 +377,15 @@ class _Body(httpx2.SyncByteStream):
 class _AsyncBody(httpx2.AsyncByteStream):
     """The same for `httpx2.AsyncClient`."""
 
-    def __init__(self, stream: httpx2.AsyncByteStream, call: ClientCall) -> None:
-        self._stream = stream
+    def __init__(self, response: httpx2.Response, call: ClientCall) -> None:
+        self._stream = cast("httpx2.AsyncByteStream", response.stream)
         self._call = call
+        self._received = _receiver(response, call)
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         with self._call as call:
             async for part in self._stream:
-                call.received()
+                self._received(part)
                 yield part
             call.ended()
 

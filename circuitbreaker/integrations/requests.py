@@ -149,7 +149,14 @@ class CircuitBreakerAdapter(BaseAdapter):
         return partial(type(self), **self._options), (self._adapter,)
 
 
-_READS = frozenset({"json", "read1", "readinto", "readline", "readlines"})
+_READS: dict[str, Callable[[Any, Any, tuple[Any, ...]], Any]] = {
+    "json": lambda result, raw, args: raw.data,
+    "read1": lambda result, raw, args: result,
+    "readinto": lambda result, raw, args: bytes(memoryview(args[0])[:result]),
+    "readline": lambda result, raw, args: result,
+    "readlines": lambda result, raw, args: b"".join(result),
+}
+"""By method, the bytes that it has read: from its result, `raw` and its arguments."""
 _STREAMS = frozenset({"read_chunked", "stream"})
 
 
@@ -167,7 +174,7 @@ class _Body:
             raise AttributeError(name)
         found = getattr(self._raw, name)
         if name in _READS:
-            return partial(self._read, found)
+            return partial(self._read, found, _READS[name])
         if name in _STREAMS:
             return partial(self._parts, found)
         return found
@@ -177,10 +184,13 @@ class _Body:
 
     @property
     def data(self) -> Any:
-        return self._read(getattr, self._raw, "data")
+        with self._call:
+            part = self._raw.data
+            self._arrived(part, part)
+        return part
 
     def read(self, amt: int | None = None, *args: Any, **kwargs: Any) -> Any:
-        part = self._read(self._raw.read, amt, *args, **kwargs)
+        part = self._read(self._raw.read, _READS["read1"], amt, *args, **kwargs)
         if amt is None or amt < 0:
             self._call.ended()
         return part
@@ -208,25 +218,29 @@ class _Body:
     def _parts(self, stream: Callable[..., Any], *args: Any, **kwargs: Any) -> Iterator[Any]:
         with self._call as call:
             for part in stream(*args, **kwargs):
-                call.received()
+                call.received(part)
                 yield part
             self._arrived(None)
 
-    def _read(self, read: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        with self._call:
-            part = read(*args, **kwargs)
-            self._arrived(part)
-        return part
+    def _read(
+        self, read: Callable[..., Any], part_of: Callable[[Any, Any, tuple[Any, ...]], Any], *args: Any, **kwargs: Any
+    ) -> Any:
+        with self._call as call:
+            result = read(*args, **kwargs)
+            self._arrived(result, part_of(result, self._raw, args) if result and call.judges_parts else None)
+        return result
 
-    def _arrived(self, part: Any) -> None:
-        """Report `part`, which a read returned, and whether it was the last."""
-        if part:
-            self._call.received()
-        if not (self._raw.isclosed() if hasattr(self._raw, "isclosed") else not part):
+    def _arrived(self, result: Any, part: Any = None) -> None:
+        """Report what a read returned, which part of the body that is, and whether it was the last."""
+        if result:
+            self._call.received(part)
+        missing = getattr(self._raw, "length_remaining", None)
+        # urllib3-future does not close a body that has been read exactly to its end.
+        if not (self._raw.isclosed() if hasattr(self._raw, "isclosed") else not result) and missing != 0:
             return
-        if part and "Content-Encoding" in self._raw.headers:
+        if result and "Content-Encoding" in self._raw.headers:
             return  # All of the body has arrived, but its decoder may still hold some of it, or raise.
-        if missing := getattr(self._raw, "length_remaining", None):  # read1() does not notice a truncated body.
+        if missing:  # read1() does not notice a truncated body.
             self._call.failed(urllib3.exceptions.IncompleteRead(self._raw.tell(), missing))
         else:
             self._call.ended()
