@@ -9,7 +9,18 @@ import sys
 from datetime import timedelta
 from typing import Any, ClassVar
 
-__all__ = ["Value", "at_least", "boolean", "counted", "format_seconds", "positive_count", "ratio", "seconds"]
+__all__ = [
+    "Value",
+    "at_least",
+    "boolean",
+    "counted",
+    "format_seconds",
+    "one_line",
+    "positive_count",
+    "quoted",
+    "ratio",
+    "seconds",
+]
 
 
 class Value:
@@ -76,6 +87,29 @@ def positive_count(name: str, value: Any) -> int:
     if value < 1:
         raise ValueError(f"{name} must be at least 1, got {value!r}")
     return value
+
+
+def one_line(text: str, most: int = 200) -> str:
+    """`text` as it can be shown, logged and kept: at most `most` characters, on one line, all of them visible.
+
+    Line breaks, control characters, changes of direction and lone surrogates are escaped as in a `repr`.
+    """
+    text = str.__str__(text)  # A subclass might hold the error itself.
+    if len(text) <= most and text.isprintable():
+        return text
+    shown = "".join(_visible(each) for each in text[: most + 1])
+    return shown if len(shown) <= most else f"{shown[: most - 3]}..."
+
+
+def quoted(name: str) -> str:
+    """The `repr` of a name, cut."""
+    return repr(name if len(name) <= 200 else f"{name[:197]}...")
+
+
+def _visible(character: str) -> str:
+    if character.isprintable() or (character.isspace() and character > "\x9f" and character not in "\u2028\u2029"):
+        return character  # a space, also one of those that do not break, or that are as wide as an ideograph
+    return character.encode("unicode_escape").decode()
 
 
 def format_seconds(seconds: float) -> str:

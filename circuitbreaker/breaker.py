@@ -14,27 +14,29 @@ from ._calls.calls import call
 from ._calls.guard import guard
 from ._circuit.blocks import Blocks
 from ._circuit.circuit import Circuit
-from ._circuit.listeners import Listener, check_event, check_listener
+from ._circuit.listeners import Listener
+from ._circuit.observable import Observable
 from ._engine.periods import Closed
+from ._values import quoted
 from ._values import seconds as in_seconds
 from .events import CircuitState, EventName, Hold, Metrics
 from .options import Options, Settings, merged
 from .permit import Permit
-from .registry import Registry, resolve_registry, subscribe
+from .registry import Registry, resolve_registry
 
 if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
 
-    from ._calls.types import Guarded
+    from ._calls.types import ClassMethod, Guarded, Method
 
 __all__ = ["CircuitBreaker"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
-F = TypeVar("F", bound=Listener)
+M = TypeVar("M", bound="Method[...] | ClassMethod[...]")
 
 
-class CircuitBreaker:
+class CircuitBreaker(Observable):
     """Guards calls to one dependency.
 
         breaker = CircuitBreaker("search", failure_threshold=5, reset_timeout=15)
@@ -70,6 +72,10 @@ class CircuitBreaker:
         self._circuit = Circuit("unnamed" if name is None else name, self._settings)
         self._engine, self._clock = self._circuit.engine, self._circuit.clock
         self._blocks = Blocks()
+        if self._settings.auto_half_open:
+            from ._circuit.waking import Waker  # It has a thread, which others need not import.
+
+            self._circuit.listen("state_change", Waker(self._circuit, self._settings.clock), object())
         if self._settings.on_state_change is not None:
             self.on("state_change", self._settings.on_state_change)
         if home is not None and name is not None:
@@ -153,10 +159,13 @@ class CircuitBreaker:
         result: R = call(self._circuit, any_callable("function", function, classes=True), args, kwargs)
         return result
 
-    def __call__(self, function: Callable[P, R], /) -> Guarded[P, R]:
+    @overload
+    def __call__(self, function: M, /) -> M: ...
+    @overload
+    def __call__(self, function: Callable[P, R], /) -> Guarded[P, R]: ...
+    def __call__(self, function: Any, /) -> Any:
         """`function`, guarded: see `circuit`. Any number of functions may share one breaker."""
-        guarded: Guarded[P, R] = guard(self._circuit, self, function)
-        return guarded
+        return guard(self._circuit, self, function)
 
     # Reading
 
@@ -167,7 +176,10 @@ class CircuitBreaker:
 
     @property
     def state(self) -> CircuitState:
-        """The circuit's state. It stays `OPEN` until a call is admitted as a trial; reading changes nothing (O3)."""
+        """The circuit's state; reading changes nothing. It stays `OPEN` until a call is admitted as a trial (O3).
+
+        With `auto_half_open`, it becomes `HALF_OPEN` when the wait is over.
+        """
         return self._circuit.engine.period.state
 
     @property
@@ -179,28 +191,9 @@ class CircuitBreaker:
         """The breaker's numbers, all of one moment."""
         return self._circuit.metrics()
 
-    @overload
-    def on(self, event: EventName, listener: Listener) -> Callable[[], None]: ...
-    @overload
-    def on(self, event: EventName) -> Callable[[F], F]: ...
-    def on(self, event: EventName, listener: Listener | None = None) -> Callable[..., object]:
-        """Call `listener` with each `event`; `EventName` lists them.
-
-        Returns a function that ends it. Without a listener it is a decorator, which returns the function as it is.
-        Listeners run after the event, with no lock held: call events in the calling thread, state changes in order, one
-        at a time (E5). They may use the breaker: a call that a listener makes counts like any other, but is no event.
-        What a listener raises is logged (E4). A call that began before there was a listener to the ends of calls is no
-        event.
-
-        Raises:
-            ValueError: there is no such event.
-            TypeError: the listener cannot be called, or is a coroutine function.
-        """
-        check_event(event)
-        if listener is None:
-            return partial(subscribe, self, event)
+    def _subscribe(self, event: EventName, listener: Listener) -> Callable[[], None]:
         token = object()
-        self._circuit.listen(event, check_listener(listener), token)
+        self._circuit.listen(event, listener, token)
         return partial(self._circuit.unlisten, token)
 
     # Control
@@ -237,4 +230,4 @@ class CircuitBreaker:
         self._circuit.override(self._circuit.engine.force, Hold.SHADOW)
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.name!r} {self._circuit.summary()}>"
+        return f"<{type(self).__name__} {quoted(self.name)} {self._circuit.summary()}>"

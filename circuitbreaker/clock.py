@@ -6,12 +6,16 @@ A clock is anything with `monotonic()`, which measures all waits, and `time()`, 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from datetime import datetime, timezone
+from itertools import count
 from typing import Protocol
 
 from ._values import Value
 
 __all__ = ["Clock", "ManualClock", "SystemClock"]
+
+_numbers = count()
 
 
 class Clock(Protocol):
@@ -51,11 +55,12 @@ class ManualClock:
         start: what both `monotonic()` and `time()` return at first, in seconds.
     """
 
-    __slots__ = ("_monotonic", "_wall")
+    __slots__ = ("_calls", "_monotonic", "_wall")
 
     def __init__(self, start: float = 0.0) -> None:
         self._monotonic = float(start)
         self._wall = float(start)
+        self._calls: list[tuple[float, int, Callable[[], None]]] = []
 
     def monotonic(self) -> float:
         """Seconds on the monotonic clock."""
@@ -66,11 +71,30 @@ class ManualClock:
         return self._wall
 
     def advance(self, seconds: float) -> None:
-        """Advance both times by `seconds`. Raises `ValueError` if that is negative: time does not go back."""
+        """Advance both times by `seconds`, and make the calls of `call_at` whose time comes, each at its time.
+
+        Raises `ValueError` if `seconds` is negative: time does not go back.
+        """
         if not seconds >= 0:
             raise ValueError(f"seconds must be at least 0, got {seconds!r}")
-        self._monotonic += seconds
-        self._wall += seconds
+        end = self._monotonic + seconds
+        while self._calls and (call := min(self._calls))[0] <= end:
+            self._calls.remove(call)
+            self._move(call[0])
+            call[2]()
+        self._move(end)
+
+    def _move(self, to: float) -> None:
+        if to > self._monotonic:  # not after an `advance()` within a call
+            self._wall += to - self._monotonic
+            self._monotonic = to
+
+    def call_at(self, when: float, function: Callable[[], None]) -> None:
+        """Call `function` in the `advance()` that takes `monotonic()` to `when`; at the next one if that is past.
+
+        Circuits with `auto_half_open` use this in place of a thread.
+        """
+        self._calls.append((when, next(_numbers), function))
 
     def set_time(self, seconds: float) -> None:
         """Set the wall-clock time only, forward or back, as an administrator or a time server would."""

@@ -19,13 +19,14 @@ from .registry import Registry, resolve_registry
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from ._calls.types import Decorator, DecoratorByKey, Guarded
+    from ._calls.types import ClassMethod, Decorator, DecoratorByKey, Guarded, Method
 
 __all__ = ["circuit"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
 S = TypeVar("S")
+M = TypeVar("M", bound="Method[...] | ClassMethod[...]")
 Function = Callable[..., Any]
 
 
@@ -36,6 +37,8 @@ def circuit(  # type: ignore[overload-overlap]
 ) -> staticmethod[P, R]: ...
 @overload
 def circuit(function: classmethod[S, P, R], /) -> classmethod[S, P, R]: ...
+@overload
+def circuit(function: M, /) -> M: ...
 @overload
 def circuit(function: Callable[P, R], /) -> Guarded[P, R]: ...
 @overload

@@ -11,7 +11,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from ._values import format_seconds
+from ._values import format_seconds, quoted
 from .events import CircuitState, Hold, LastFailure
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ class CircuitOpenError(CircuitBreakerError):
         return type(self), (self.name, self.state, self.retry_after), vars(self)
 
     def __str__(self) -> str:
-        return f"circuit {self.name!r} is {self._state()}{self._why()}; {self._next()}"
+        return f"circuit {quoted(self.name)} is {self._state()}{self._why()}; {self._next()}"
 
     def _state(self) -> str:
         at = f" {self.opened_at:%Y-%m-%d %H:%M:%S} UTC" if self.opened_at else ""

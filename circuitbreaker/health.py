@@ -18,6 +18,7 @@ from types import EllipsisType
 from typing import TYPE_CHECKING, Any, cast
 
 from ._callables import plain_callable
+from ._values import positive_count, quoted
 from .clock import utc
 from .events import CircuitState, Hold, LastFailure, Metrics
 from .problems import Answer, answer, boolean, timestamp
@@ -26,7 +27,10 @@ from .registry import Registry, default_registry
 if TYPE_CHECKING:
     from .breaker import CircuitBreaker
 
-__all__ = ["SCHEMA", "Critical", "Health"]
+__all__ = ["DEFAULT_LIMIT", "SCHEMA", "Critical", "Health"]
+
+DEFAULT_LIMIT = 1000
+"""How many circuits the document lists by default."""
 
 SCHEMA: str = files("circuitbreaker").joinpath("health.schema.json").read_text(encoding="utf-8")
 """The JSON Schema (2020-12) of the document."""
@@ -47,9 +51,11 @@ class Health:
             503. See `refuses`.
         token: if given, requests without `Authorization: Bearer <token>` get 401.
         details: whether the document contains the texts of errors.
+        limit: how many circuits the document lists, at least 1. Critical circuits come first, then those that are not
+            closed or have a hold. `omitted` is the number of those left out; the status covers them too.
 
     Raises:
-        ValueError: the token is empty, or cannot be sent in a header.
+        ValueError: the token is empty, or cannot be sent in a header; or the limit is less than 1.
         TypeError: an argument is of the wrong kind.
     """
 
@@ -60,6 +66,7 @@ class Health:
         critical: Critical = (),
         token: str | None = None,
         details: bool = False,
+        limit: int = DEFAULT_LIMIT,
     ) -> None:
         if not (registry is ... or isinstance(cast("Any", registry), Registry)):
             raise TypeError(f"registry must be a Registry, got {registry!r}")
@@ -67,6 +74,7 @@ class Health:
         self._names, self._is_critical = _critical(critical)
         self._token = None if token is None else _token(token)
         self._details = boolean("details", details)
+        self._limit = positive_count("limit", limit)
 
     def answer(self, *, method: str = "GET", authorization: str | None = None) -> Answer:
         """Return the response to a request: the document, with 200, or with 503 while a critical circuit refuses calls.
@@ -96,24 +104,26 @@ class Health:
         made on first use, and a service that failed until then would never receive that first request.
         """
         registry = default_registry() if self._registry is ... else self._registry
-        breakers = sorted(registry, key=lambda breaker: breaker.name)
-        circuits = [self._circuit(breaker) for breaker in breakers]
-        missing = sorted(self._names - {breaker.name for breaker in breakers})
-        if any(each["critical"] and each["refuses"] for each in circuits):
+        found = [(breaker, self._is_critical(breaker.name)) for breaker in registry]
+        found.sort(key=_importance)
+        listed, omitted = found[: self._limit], found[self._limit :]
+        circuits = sorted((self._circuit(*each) for each in listed), key=lambda circuit: circuit["name"])
+        missing = sorted(self._names - {breaker.name for breaker, _ in found})
+        if any(each["critical"] and each["refuses"] for each in circuits) or any(map(_fails, omitted)):
             status = "fail"
         elif missing or any(each["state"] != "closed" or each["hold"] for each in circuits):
             status = "warn"
         else:
-            status = "pass"
-        return {"status": status, "missing": missing, "circuits": circuits}
+            status = "warn" if any(map(_warns, omitted)) else "pass"
+        return {"status": status, "missing": missing, "omitted": len(omitted), "circuits": circuits}
 
-    def _circuit(self, breaker: CircuitBreaker) -> dict[str, Any]:
+    def _circuit(self, breaker: CircuitBreaker, critical: bool) -> dict[str, Any]:
         metrics = breaker.metrics()
         return {
             "name": metrics.name,
             "state": metrics.state.value,
             "hold": metrics.hold and metrics.hold.value,
-            "critical": self._is_critical(metrics.name),
+            "critical": critical,
             "refuses": refuses(breaker, metrics),
             "reason": metrics.reason if self._details else metrics.reason.partition(": ")[0],
             "opened_at": timestamp(metrics.opened_at),
@@ -161,6 +171,26 @@ def refuses(breaker: CircuitBreaker, metrics: Metrics) -> bool:
     return metrics.next_attempt_time > utc(breaker._clock.time())
 
 
+_Found = tuple["CircuitBreaker", bool]
+"""A circuit, and whether it is critical."""
+
+
+def _importance(found: _Found) -> tuple[bool, bool, str]:
+    """What circuits are sorted by, the important ones first."""
+    breaker, critical = found
+    return not critical, not _warns(found), breaker.name
+
+
+def _warns(found: _Found) -> bool:
+    breaker, _ = found
+    return breaker.state is not CircuitState.CLOSED or breaker.hold is not None
+
+
+def _fails(found: _Found) -> bool:
+    breaker, critical = found
+    return critical and refuses(breaker, breaker.metrics())
+
+
 def _critical(critical: Any) -> tuple[frozenset[str], Callable[[str], bool]]:
     """The names, and a predicate that does not raise."""
     if callable(critical):
@@ -183,7 +213,7 @@ def _ask(predicate: Callable[[str], bool], name: str) -> bool:
     try:
         return bool(predicate(name))
     except Exception:
-        _logger.exception("health: the predicate critical raised for %r; the circuit is not critical", name)
+        _logger.exception("health: the predicate critical raised for %s; the circuit is not critical", quoted(name))
         return False
 
 

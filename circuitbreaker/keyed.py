@@ -8,10 +8,10 @@ from threading import RLock
 from types import EllipsisType
 from typing import TYPE_CHECKING
 
+from ._engine.periods import HalfOpen, opened_by
 from ._fork import renew_in_child
-from ._values import positive_count
+from ._values import one_line, positive_count
 from .breaker import CircuitBreaker
-from .events import CircuitState
 from .options import Options, Settings, merged
 from .registry import Registry, resolve_registry
 
@@ -30,9 +30,13 @@ class KeyedBreakers(Mapping[Hashable, CircuitBreaker]):
         hosts = KeyedBreakers("shop", failure_threshold=3)
         with hosts.use("images.example"): ...
 
-    Past `maxsize`, the least recently used breaker that is closed and has no hold is dropped. One that is open,
-    half-open or has a hold never is, because its next caller would get a closed one; a mapping full of those grows
-    beyond `maxsize`.
+    Past `maxsize`, the least recently used breaker that may be dropped is dropped: one that is closed, or that has been
+    open for twice its wait or longer, and so had no call since the wait was over. One that is within that time,
+    half-open or held never is, because its next caller would get a closed one; a mapping full of those grows beyond
+    `maxsize`.
+
+    A key is kept as long as its breaker, and its text is part of the breaker's name. So use short values that mean the
+    same at the next call, such as a host or a tenant's id, not an object such as `self` or a request.
 
     Args:
         name: prefix of the breakers' names; the key follows in brackets.
@@ -73,7 +77,7 @@ class KeyedBreakers(Mapping[Hashable, CircuitBreaker]):
         return use.breaker
 
     def _make(self, key: Hashable) -> CircuitBreaker:
-        name = f"{self.name}[{key}]"
+        name = f"{self.name}[{_short(str(key))}]"
         if self._home is None:
             return CircuitBreaker(name, registry=None, **self._options)
         return self._home._create(name, self._options)
@@ -104,7 +108,7 @@ class KeyedBreakers(Mapping[Hashable, CircuitBreaker]):
                 break
             use = self._uses.get(key)
             # `None` if the key's hash or equality has changed, and then it stays; or if a signal handler removed it.
-            if use is not None and use.idle and self._uses.pop(key, None) is not None:
+            if use is not None and use.may_be_dropped() and self._uses.pop(key, None) is not None:
                 dropped.append(use.breaker)
         # If most are open, a scan is slow and drops little, so the next one waits until there are an eighth more.
         self._shrink_above = self.maxsize if len(self._uses) <= self.maxsize else len(self._uses) * 9 // 8
@@ -141,7 +145,21 @@ class _Use:
         self.breaker = breaker
         self.last = last
 
-    @property
-    def idle(self) -> bool:
-        """Whether the breaker may be dropped."""
-        return self.breaker.state is CircuitState.CLOSED and self.breaker.hold is None
+    def may_be_dropped(self) -> bool:
+        """Whether it is closed, or opened twice its wait ago and had no call since; and has no hold."""
+        circuit = self.breaker._circuit
+        period = circuit.engine.period
+        if self.breaker.hold is not None or (isinstance(period, HalfOpen) and period.was_used):
+            return False
+        opened = opened_by(period)
+        return opened is None or circuit.clock.monotonic() >= opened.until + opened.length
+
+
+def _short(key: str) -> str:
+    """`key` as a part of a name: whole, or if it is long or not printable, the beginning of it and a digest."""
+    shown = one_line(key)
+    if shown == key:
+        return key
+    from hashlib import blake2b  # Only such keys need it, and it is slow to import.
+
+    return f"{shown}~{blake2b(key.encode('utf-8', 'surrogatepass'), digest_size=8).hexdigest()}"

@@ -34,6 +34,8 @@ class Options(TypedDict, total=False):
     half_open_timeout: float | timedelta | None
     """Seconds a trial may take before its attempt goes to another call. Default: the length of the open period, or 30
     if that was 0."""
+    auto_half_open: bool
+    """Whether an open circuit becomes half-open when its wait is over, without a call, and says so. Default `False`."""
     is_failure: ErrorFilter
     """Which errors count against the circuit. Types are looked for in groups and causes too (E11). Default `Exception`,
     which stands for all but refusals by other circuits and the ends of iterations."""
@@ -43,7 +45,7 @@ class Options(TypedDict, total=False):
     """Which returned values count as failures. Default none."""
     fallback: Callable[..., Any] | None
     """Called with a refused call's arguments, instead of raising `CircuitOpenError`. Default none."""
-    on_state_change: Callable[[StateChange], object] | None
+    on_state_change: Callable[[StateChange], None] | None
     """Shorthand for `breaker.on("state_change", f)`."""
     clock: Clock
     """Where time comes from. Default: the system's clock."""
@@ -86,6 +88,7 @@ NAMES_ELSEWHERE = {
     "max_concurrent_probes": "half_open_max_attempts",
     "wait_duration_backoff_multiplier": "reset_timeout=ExponentialBackoff(...)",
     "wait_duration_in_open_max": "reset_timeout=ExponentialBackoff(..., maximum=...)",
+    "automatic_transition_from_open_to_half_open_enabled": "auto_half_open",
     "listeners": "on_state_change, or breaker.on(...)",
     "listener": "on_state_change, or breaker.on(...)",
 }
@@ -103,6 +106,7 @@ class Settings(Value):
         "success_threshold",
         "half_open_max_attempts",
         "half_open_timeout",
+        "auto_half_open",
         "outcomes",
         "fallback",
         "on_state_change",
@@ -114,9 +118,10 @@ class Settings(Value):
     success_threshold: int
     half_open_max_attempts: int
     half_open_timeout: float | None
+    auto_half_open: bool
     outcomes: Outcomes
     fallback: Callable[..., Any] | None
-    on_state_change: Callable[[StateChange], object] | None
+    on_state_change: Callable[[StateChange], None] | None
     clock: Clock
     store: Sharing | None
 
@@ -135,6 +140,7 @@ class Settings(Value):
             success_threshold=success_threshold,
             half_open_max_attempts=attempts,
             half_open_timeout=_optional(seconds, "half_open_timeout", options),
+            auto_half_open=_switch("auto_half_open", options.get("auto_half_open", False)),
             outcomes=Outcomes(
                 options.get("is_failure", Exception), options.get("ignore", ()), options.get("is_failure_result")
             ),
@@ -184,6 +190,12 @@ def _trip(options: Mapping[str, Any]) -> TripPolicy:
 def _optional(check: Callable[[str, Any], Any], name: str, options: Mapping[str, Any]) -> Any:
     value = options.get(name)
     return None if value is None else check(name, value)
+
+
+def _switch(name: str, value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError(f"{name} must be True or False, got {value!r}")
+    return value
 
 
 def _store(name: str, store: Any) -> Sharing:

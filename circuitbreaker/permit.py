@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from weakref import ref
 
 from ._engine.periods import Admission, HalfOpen, Trial
+from ._values import quoted
 from .outcomes import NO_RESULT, Verdict
 
 if TYPE_CHECKING:
@@ -133,4 +134,4 @@ class Permit:
             self._circuit.turns.put_off(self._circuit.engine.release, self._unsettled.pop(), 0.0, 0.0)
 
     def __repr__(self) -> str:
-        return f"<Permit of {self._circuit.name!r}, {'unsettled' if self._unsettled else 'settled'}>"
+        return f"<Permit of {quoted(self._circuit.name)}, {'unsettled' if self._unsettled else 'settled'}>"

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from ._engine.snapshot import WatchSnapshot
 from ._engine.watches import NEVER, LastCalls, LastSeconds, Outcome, SparseWatch
-from ._values import Value, counted, positive_count, ratio
+from ._values import Value, counted, one_line, positive_count, ratio
 from ._values import seconds as in_seconds
 
 __all__ = [
@@ -96,7 +96,7 @@ class _UserWatch(SparseWatch):
 
     def _ask_user(self, outcome: Outcome) -> str | None:
         reason = self._see(outcome)
-        return str.__str__(str(reason)) if reason else None  # A subclass of str might keep anything alive.
+        return one_line(str(reason)) if reason else None
 
 
 def _begin_user(policy: TripPolicy) -> Callable[[Outcome], str | None]:
@@ -285,6 +285,10 @@ class _RateWatch(SparseWatch):
     def count_unseen(self, number: int, at: float) -> None:
         self._window.count_unseen(number, at)
 
+    def set_back(self, now: float) -> None:
+        self._window.set_back(now)
+        self._aim()
+
     def snapshot(self, number: int, now: float) -> WatchSnapshot:
         return self._window.snapshot(number, now)
 
@@ -420,6 +424,11 @@ class _CombinedWatch(SparseWatch):
     def count_unseen(self, number: int, at: float) -> None:
         for watch in self._watches:
             watch.count_unseen(number, at)
+
+    def set_back(self, now: float) -> None:
+        for watch in self._watches:
+            watch.set_back(now)
+        self._aim()
 
     def snapshot(self, number: int, now: float) -> WatchSnapshot:
         return tuple(watch.snapshot(number, now) for watch in self._watches)

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
-from functools import partial
 from itertools import chain, count
 from threading import RLock
 from types import EllipsisType
-from typing import TYPE_CHECKING, overload
+from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
-from ._circuit.listeners import Listener, check_event, check_listener
+from ._circuit.listeners import Listener
+from ._circuit.observable import Observable
 from ._fork import renew_in_child
+from ._values import one_line, quoted
 from .events import EventName
 from .options import Options, Settings, merged
 
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["Registry", "default_registry", "get_breaker", "registry"]
 
 
-class Registry:
+class Registry(Observable):
     """A collection of breakers by name, with default options for those made in it.
 
     Iteration yields the breakers, `len()` is their number, and `in` takes a name. Any thread may call any method.
@@ -51,11 +52,10 @@ class Registry:
         renew_in_child(self)
 
     def get(self, name: str) -> CircuitBreaker:
-        """Return the breaker called `name`. Raises `KeyError`, with the known names, if there is none."""
+        """Return the breaker called `name`. Raises `KeyError`, with the names most like it, if there is none."""
         found = self._breakers.get(name)
         if found is None:
-            known = ", ".join(sorted(repr(each.name) for each in self)) or "none"
-            raise KeyError(f"no breaker is called {name!r}; known: {known}")
+            raise KeyError(f"no breaker is called {_shown(name)}; {_nearest(name, [each.name for each in self])}")
         return found
 
     def get_or_create(self, name: str, **options: Unpack[Options]) -> CircuitBreaker:
@@ -75,7 +75,7 @@ class Registry:
                 if found is None:
                     return self.get_or_create(name, **options)
             elif differences := Settings(merged(self.defaults, options)).differences(found._settings):
-                raise ValueError(f"the name {name!r} is taken by a breaker with other options: {differences}")
+                raise ValueError(f"the name {quoted(name)} is taken by a breaker with other options: {differences}")
             self._held[name] = found
             return found
 
@@ -84,16 +84,8 @@ class Registry:
         for breaker in self:
             self.discard(breaker)
 
-    @overload
-    def on(self, event: EventName, listener: Listener) -> Callable[[], None]: ...
-    @overload
-    def on(self, event: EventName) -> Callable[[Listener], Listener]: ...
-    def on(self, event: EventName, listener: Listener | None = None) -> Callable[..., object]:
-        """Like `CircuitBreaker.on`, for every breaker in this registry, present and future."""
-        if listener is None:
-            return partial(subscribe, self, check_event(event))
-        check_event(event)
-        entry = (event, check_listener(listener), object())
+    def _subscribe(self, event: EventName, listener: Listener) -> Callable[[], None]:
+        entry = (event, listener, object())
         with self._lock:
             self._listeners.append(entry)
             present = list(self)
@@ -132,7 +124,8 @@ class Registry:
                 taken = self._breakers.setdefault(breaker.name, breaker)  # A signal handler may have added another.
         if taken is not breaker:
             raise ValueError(
-                f"name {breaker.name!r} is taken by {taken!r}; use get_breaker(), get_or_create(), or registry=None"
+                f"name {quoted(breaker.name)} is taken by {taken!r}; "
+                "use get_breaker(), get_or_create(), or registry=None"
             )
 
     def discard(self, breaker: CircuitBreaker) -> None:
@@ -186,10 +179,25 @@ class Registry:
         return f"<Registry of {len(self)} breakers>"
 
 
-def subscribe(subject: Registry | CircuitBreaker, event: EventName, listener: Listener) -> Listener:
-    """`on(event)` as a decorator: return the listener unchanged."""
-    subject.on(event, listener)
-    return listener
+_COMPARED = 500
+"""How many known names on either side of an unknown one, in their order, are compared with it."""
+
+
+def _nearest(name: object, known: list[str]) -> str:
+    """The few known names that are most like `name`, or the first ones; and how many others there are."""
+    from bisect import bisect  # Only mistakes need these two, which are slow to import.
+    from difflib import get_close_matches
+
+    known.sort()
+    asked = str(name)[:200]
+    at = bisect(known, asked)
+    near = get_close_matches(asked, known[max(0, at - _COMPARED) : at + _COMPARED], n=5) or known[:5]
+    others = len(known) - len(near)
+    return f"known: {', '.join(map(quoted, near)) or 'none'}{f', and {others} more' if others else ''}"
+
+
+def _shown(name: object) -> str:
+    return quoted(name) if isinstance(name, str) else one_line(repr(name))
 
 
 registry: Registry = Registry()
@@ -214,5 +222,5 @@ def resolve_registry(registry: Registry | EllipsisType | None, name: str | None)
 
 
 def get_breaker(name: str) -> CircuitBreaker:
-    """Return the default registry's breaker called `name`. Raises `KeyError`, with the known names, if it has none."""
+    """Return the default registry's breaker called `name`. Raises `KeyError`, with names like it, if it has none."""
     return default_registry().get(name)

@@ -137,7 +137,7 @@ def test_a_circuit_is_told_with_its_numbers_and_moments(clock: ManualClock) -> N
 
 
 def test_a_registry_that_is_empty_is_well() -> None:
-    assert document(Health()) == {"status": "pass", "missing": [], "circuits": []}
+    assert document(Health()) == {"status": "pass", "missing": [], "omitted": 0, "circuits": []}
 
 
 def test_a_breaker_without_calls_is_well() -> None:
@@ -355,6 +355,8 @@ def test_head_has_the_headers_and_no_body() -> None:
         ({"critical": ["a", 1]}, TypeError, "critical must contain only names of circuits, got 1"),
         ({"critical": str}, TypeError, "critical must be a function, got the class"),
         ({"details": "no"}, TypeError, "details must be True or False, got 'no'"),
+        ({"limit": 0}, ValueError, "limit must be at least 1, got 0"),
+        ({"limit": None}, TypeError, "limit must be a whole number, got None"),
         ({"registry": None}, TypeError, "registry must be a Registry, got None"),
     ],
 )
@@ -369,10 +371,37 @@ def test_ten_thousand_circuits_are_told_in_bounded_time(sandbox: Registry) -> No
     for number in range(10_000):
         sandbox.get_or_create(f"host-{number:05}")
     began = time.process_time()
-    said = Health(critical=["host-00000"]).answer()
+    said = Health(critical=["host-00000"], limit=10_000).answer()
     assert time.process_time() - began < 5
     assert said.status == 200
     assert said.body.count(b'"name"') == 10_000
+
+
+def test_beyond_the_limit_the_important_circuits_are_listed(sandbox: Registry) -> None:
+    """E7: critical ones, then those that are not closed or have a hold; the others are only counted."""
+    for name in "abcdefgh":
+        sandbox.get_or_create(name)
+    sandbox.get("g").open()
+    sandbox.get("e").force_closed()
+    for limit, listed in ((8, "abcdefgh"), (4, "aegh"), (3, "egh"), (2, "eh"), (1, "h")):
+        said = document(Health(critical=["h"], limit=limit))
+        assert "".join(each["name"] for each in said["circuits"]) == listed
+        assert said["omitted"] == 8 - limit
+        assert said["status"] == "warn"
+    sandbox.get("g").reset()
+    sandbox.get("e").reset()
+    assert document(Health(limit=1))["status"] == "pass"
+
+
+def test_the_status_covers_the_circuits_that_are_not_listed(sandbox: Registry) -> None:
+    for name in "abc":
+        sandbox.get_or_create(name)
+    sandbox.get("c").open()
+    sandbox.get("a").shadow()
+    said = document(Health(critical="abc".__contains__, limit=1), status=503)
+    assert (said["status"], [each["name"] for each in said["circuits"]]) == ("fail", ["a"])
+    sandbox.get("a").reset()
+    assert document(Health(critical=["a"], limit=1))["status"] == "warn"
 
 
 def test_the_documents_in_the_docs_are_as_the_schema_says() -> None:

@@ -146,7 +146,7 @@ ARROWS: dict[str, set[str]] = {
     "registry": {"_circuit", "options"},
     "_calls": {"_engine", "_circuit", "permit", "registry"},
     "breaker": {"_calls", "_engine", "_circuit", "options", "permit", "registry"},
-    "keyed": {"breaker", "options", "registry"},
+    "keyed": {"_engine", "breaker", "options", "registry"},
     "decorators": {"_calls", "_circuit", "breaker", "keyed", "options", "registry"},
     "fleet": {"_circuit", "_engine", "options", "policies"},
     "stores": {"_circuit", "fleet", "options"},

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from circuitbreaker import (
     CircuitOpenError,
     CircuitState,
+    ExponentialBackoff,
     KeyedBreakers,
     ManualClock,
     Registry,
@@ -42,6 +43,11 @@ def by_host(**options: Any) -> Any:
         return host
 
     return fetch
+
+
+def attempt_at(fetch: Any, host: str) -> None:
+    with pytest.raises(Boom):
+        fetch(host, fails=True)
 
 
 def test_there_is_one_breaker_per_key_made_on_first_use() -> None:
@@ -114,6 +120,41 @@ def test_one_that_is_open_half_open_or_held_is_never_dropped(clock: ManualClock,
     assert list(fetch.breakers) == ["e"]
     if keep == "half_open":
         trial.success()
+
+
+def test_one_that_was_open_for_twice_its_wait_is_dropped_as_one_that_is_closed(clock: ManualClock) -> None:
+    """E7: a host that is dead and never asked for again does not stay for ever."""
+    fetch = by_host(maxsize=2, clock=clock, reset_timeout=10)
+    for host in "ab":
+        attempt_at(fetch, host)
+    clock.advance(19.99)
+    fetch("c")
+    assert list(fetch.breakers) == ["a", "b", "c"], "they are within their time: the mapping has grown"
+    clock.advance(0.01)
+    fetch("d")
+    assert list(fetch.breakers) == ["c", "d"]
+
+
+def test_the_wait_of_the_growing_round_counts(clock: ManualClock) -> None:
+    fetch = by_host(maxsize=1, clock=clock, reset_timeout=ExponentialBackoff(10, factor=3))
+    attempt_at(fetch, "a")
+    clock.advance(10)
+    attempt_at(fetch, "a")  # a trial, which fails: now it is open for 30 s
+    clock.advance(59)
+    fetch("b")
+    assert "a" in fetch.breakers
+    clock.advance(1)
+    fetch("c")
+    assert list(fetch.breakers) == ["c"]
+
+
+def test_thousands_of_dead_keys_do_not_grow_it(clock: ManualClock, sandbox: Registry) -> None:
+    """E7"""
+    hosts = KeyedBreakers("crawl", maxsize=10, failure_threshold=1, reset_timeout=5, clock=clock)
+    for number in range(500):
+        attempt(hosts.use(number), fail)
+        clock.advance(1)
+    assert len(hosts) == len(sandbox) <= 12, "those that failed in the last 10 s, and an eighth"
 
 
 @given(

@@ -57,9 +57,14 @@ class KeyedAndNaive(RuleBasedStateMachine):
         reference = found[0] if found else Reference(2, 2, 2, lambda number: 10.0, None)
         self.naive = [(each, other) for each, other in self.naive if each != key] + [(key, reference)]
         for each, other in self.naive[:-1] if not found else []:
-            if len(self.naive) > self.size and other.state == "closed" and other.hold is None:
+            if len(self.naive) > self.size and self.may_be_dropped(other):
                 self.naive.remove((each, other))
         return reference
+
+    def may_be_dropped(self, reference: Reference) -> bool:
+        """Whether it is closed, or has been open for twice its 10 s, and has no hold."""
+        over = reference.state == "open" and self.clock.monotonic() >= reference.until + 10
+        return (reference.state == "closed" or over) and reference.hold is None
 
     @rule(key=keys, fails=st.booleans())
     def a_call(self, key: int, fails: bool) -> None:
@@ -94,7 +99,7 @@ class KeyedAndNaive(RuleBasedStateMachine):
         assert (found is not None) == (key in self.breakers) == (key in [each for each, _ in self.naive])
         assert found is None or found.metrics().name.startswith(f"keyed[{key}]")
 
-    @rule(seconds=st.sampled_from([1.0, 10.0]))
+    @rule(seconds=st.sampled_from([1.0, 10.0, 20.0]))
     def time_passes(self, seconds: float) -> None:
         self.clock.advance(seconds)
 
@@ -119,9 +124,12 @@ class KeyedAndNaive(RuleBasedStateMachine):
         assert {breaker.name for breaker in self.registry} == {breaker.name for breaker in self.breakers.values()}
 
     @invariant()
-    def none_that_is_open_half_open_or_held_was_dropped(self) -> None:
+    def none_within_its_time_half_open_or_held_was_dropped(self) -> None:
         for key, breaker in self.seen.items():
-            assert (breaker.state.value == "closed" and breaker.hold is None) or self.breakers.get(key) is breaker
+            due = breaker.metrics().next_attempt_time
+            over = breaker.state.value == "open" and due and due.timestamp() + 10 <= self.clock.time()
+            free = (breaker.state.value == "closed" or over) and breaker.hold is None
+            assert free or self.breakers.get(key) is breaker
         self.seen = dict(self.breakers)
 
 

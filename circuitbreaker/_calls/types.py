@@ -11,13 +11,32 @@ from ..keyed import KeyedBreakers
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-__all__ = ["BoundGuarded", "BoundGuardedByKey", "Decorator", "DecoratorByKey", "Guarded", "GuardedByKey"]
+__all__ = ["BoundGuarded", "BoundGuardedByKey", "Decorator", "DecoratorByKey", "Guarded", "GuardedByKey", "Method"]
 
 P = ParamSpec("P")
 Q = ParamSpec("Q")
 R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
 S = TypeVar("S")
+
+
+class Method(Protocol[P]):
+    """A function whose first parameter is called `self`: one that is about to become a method.
+
+    Checkers see a guarded method as the method itself, without its `breaker`: only a plain method can implement a
+    protocol's or an abstract class's, and be overridden by another.
+    """
+
+    def __call__(_method, self: Any, *args: P.args, **kwargs: P.kwargs) -> Any: ...  # noqa: N805
+
+
+class ClassMethod(Protocol[P]):
+    """The same with `cls`, for the function of a class method."""
+
+    def __call__(self, cls: Any, *args: P.args, **kwargs: P.kwargs) -> Any: ...
+
+
+M = TypeVar("M", bound="Method[...] | ClassMethod[...]")
 
 
 class BoundGuarded(Protocol[P, R_co]):
@@ -110,6 +129,8 @@ class Decorator(Protocol):
     @overload
     def __call__(self, function: classmethod[S, P, R], /) -> classmethod[S, P, R]: ...
     @overload
+    def __call__(self, function: M, /) -> M: ...
+    @overload
     def __call__(self, function: Callable[P, R], /) -> Guarded[P, R]: ...
 
 
@@ -124,5 +145,7 @@ class DecoratorByKey(Protocol):
     ) -> staticmethod[P, R]: ...
     @overload
     def __call__(self, function: classmethod[S, P, R], /) -> classmethod[S, P, R]: ...
+    @overload
+    def __call__(self, function: M, /) -> M: ...
     @overload
     def __call__(self, function: Callable[P, R], /) -> GuardedByKey[P, R]: ...

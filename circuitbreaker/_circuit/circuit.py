@@ -18,7 +18,7 @@ from .._engine.engine import Engine, Refusal, Transition
 from .._engine.periods import Admission, Closed, HalfOpen, Open, Trial, ended, opened_by
 from .._fork import renew_in_child
 from .._sharing import Membership
-from ..clock import Clock, SystemClock, moment
+from ..clock import Clock, ManualClock, SystemClock, moment
 from ..errors import CircuitOpenError
 from ..events import (
     CallFailed,
@@ -39,6 +39,7 @@ from . import readings
 from .listeners import Listener, Listeners
 from .rules import LocalRules
 from .turns import Turns
+from .user_clock import UserClock
 from .user_code import UserCode
 
 __all__ = ["Circuit"]
@@ -67,14 +68,13 @@ class Circuit:
     def __init__(self, name: str, settings: Settings) -> None:
         self.name: str = name
         self.circuit_id: int = _new_id()
-        # The module itself in place of SystemClock, which would only ask it, by name as it must (E10): 25 ns a call.
-        self.clock: Clock = time if type(settings.clock) is SystemClock else settings.clock
         self.outcomes: Outcomes = settings.outcomes
         self.fallback: Callable[..., Any] | None = settings.fallback
         self.last_success: tuple[float, datetime] = _NO_SUCCESS  # by the monotonic clock, and as it was read as a date
         self.user_code: UserCode = UserCode(name)
         self.turns: Turns = Turns()
-        rules, store = LocalRules(settings, self.user_code), settings.store
+        self.clock: Clock = _guarded_clock(settings.clock, self.user_code, self.turns)
+        rules, store = LocalRules(settings, self.user_code, self.clock), settings.store
         self.membership: Membership | None = None if store is None else store.attach(self, rules, settings)
         self.engine: Engine = Engine(rules if self.membership is None else self.membership.rules())
         self.listeners: Listeners = Listeners(self.user_code)
@@ -127,9 +127,28 @@ class Circuit:
         if refusal[2] is not None and refusal[2] is Hold.SHADOW:
             return self._pass_in_shadow(refusal, now)
         next(self.engine.rejections)
+        if now < refusal[0].since:
+            refusal = self._refuse_by_new_time(refusal)
         if self.listeners.by_event:
             self._notify_rejected(refusal, in_shadow=False)
         return refusal
+
+    def _refuse_by_new_time(self, refusal: Refusal) -> Refusal:
+        """Refuse in a period that began after the call, or before the clock was set back."""
+        self.turns.run(self._check_clock)
+        period, _, hold = refusal
+        return period, self.engine.wait(self.clock.monotonic()), hold
+
+    def check_clock(self) -> None:
+        """If the clock was set back, have the engine go on from there (E4)."""
+        if self.engine.is_ahead(self.clock.monotonic()):
+            self.turns.run(self._check_clock)
+
+    def _check_clock(self) -> None:
+        # Read in a turn: steps come in any order of their times, but all of those were read before this one.
+        now = self.clock.monotonic()
+        if self.engine.is_ahead(now):
+            self.engine.set_back(now)
 
     def _pass_in_shadow(self, refusal: Refusal, now: float) -> Permit | Refusal:
         """Count what would have been a refusal, and let the call join the bypass."""
@@ -205,6 +224,8 @@ class Circuit:
                 self.turns.run(self._apply, engine.succeed, admission, now, duration)
         elif verdict is Verdict.FAILURE:
             failure = readings.sum_up(self.user_code, self.clock, error, result)
+            if now < engine.period.since:
+                self.turns.run(self._check_clock)
             self.turns.run(self._apply, engine.fail, admission, now, duration, failure, error)
         else:
             # A generator is closed while its consumer has its turn, and a release says nothing: neither was given up.
@@ -318,12 +339,14 @@ class Circuit:
     def metrics(self) -> Metrics:
         """The numbers, all of one moment."""
         self.turns.catch_up()
+        self.check_clock()
         metrics = self.turns.run_now(readings.metrics, self, self.clock.monotonic())
         self.publish_pending()
         return metrics
 
     def summary(self) -> str:
         """State, hold, and what matters in that state, for a `repr`."""
+        self.check_clock()
         summary = self.turns.run_now(readings.summary, self.engine, self.clock.monotonic())
         self.publish_pending()
         return summary
@@ -335,6 +358,12 @@ class Circuit:
         self.turns.renew()
         self.listeners.renew()
         self.circuit_id = _new_id()  # From now on they are two circuits.
+
+
+def _guarded_clock(clock: Clock, user_code: UserCode, turns: Turns) -> Clock:
+    if type(clock) is SystemClock:
+        return time  # the module itself, which SystemClock would only ask, by name as it must (E10): 25 ns a call
+    return clock if type(clock) is ManualClock else UserClock(clock, user_code, turns)
 
 
 def _new_id() -> int:

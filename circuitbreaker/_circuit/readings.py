@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from .._engine.engine import Engine
 from .._engine.periods import Closed, Open, opened_by, total
-from .._values import counted, format_seconds
+from .._values import counted, format_seconds, one_line
 from ..clock import Clock, moment, utc
 from ..events import LastFailure, Metrics
 from ..outcomes import NO_RESULT
@@ -62,22 +62,23 @@ def summary(engine: Engine, now: float) -> str:
 
 
 def sum_up(user_code: UserCode, clock: Clock, error: BaseException | None, result: object) -> LastFailure:
-    """What is kept of a failure: the type and the text of `error`, or the text of `result`, and when it happened."""
+    """What is kept of a failure: the type and the text of `error`, or the type of `result`, and when it happened.
+
+    A result itself is not shown: its `repr` may be huge, ask a database, or show a caller what is another's.
+    """
     at = utc(clock.time())
     if error is not None:
-        return LastFailure(_name_of(type(error)), _shorten(user_code("error", "", str, error)), at)
-    if result is NO_RESULT:
-        return LastFailure("failure", "", at)
-    return LastFailure("result", _shorten(user_code("result", "", repr, result)), at)
+        return LastFailure(_name_of(type(error)), one_line(user_code("error", "", str, error)), at)
+    return LastFailure("failure", "", at) if result is NO_RESULT else LastFailure("result", _name_of(type(result)), at)
 
 
-_name_of: Callable[[type], str] = type.__dict__["__name__"].__get__
-"""A type's `__name__`, whatever a metaclass of the user's makes of that."""
+def _name_of(kind: type) -> str:
+    """A type's `__name__`, whatever a metaclass of the user's makes of that."""
+    name = _NAME(kind)
+    return name if len(name) <= 200 and name.isidentifier() else one_line(name)
 
 
-def _shorten(text: str, most: int = 200) -> str:
-    text = str.__str__(text)  # A subclass might hold the error itself.
-    return text if len(text) <= most else f"{text[: most - 3]}..."
+_NAME: Callable[[type], str] = type.__dict__["__name__"].__get__
 
 
 # Dates

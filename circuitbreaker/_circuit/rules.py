@@ -6,6 +6,7 @@ from .._engine.periods import TRIAL_TIME, HalfOpen, Open
 from .._engine.watches import SparseWatch
 from .._values import seconds
 from ..backoff import Constant, Opening, Strategy
+from ..clock import Clock
 from ..options import Settings
 from ..policies import begin
 from .user_code import UserCode
@@ -19,11 +20,12 @@ _AFTER_AN_ERROR = 30.0
 class LocalRules:
     """The rules of one circuit by the settings of its breaker: an `engine.Rules`."""
 
-    __slots__ = ("_settings", "_user_code")
+    __slots__ = ("_clock", "_settings", "_user_code")
 
-    def __init__(self, settings: Settings, user_code: UserCode) -> None:
+    def __init__(self, settings: Settings, user_code: UserCode, clock: Clock) -> None:
         self._settings = settings
         self._user_code = user_code
+        self._clock = clock
 
     def watch(self) -> SparseWatch:
         """A watch for a new closed period."""
@@ -34,7 +36,7 @@ class LocalRules:
         strategy = self._settings.reset_timeout
         if isinstance(strategy, Constant):
             return strategy.seconds
-        opening = Opening(round_, error, self._settings.clock.time())
+        opening = Opening(round_, error, self._clock.time())
         return self._user_code.in_step("reset_timeout strategy", _AFTER_AN_ERROR, _ask, strategy, opening)
 
     def half_open(self, opened: Open, now: float) -> HalfOpen | None:

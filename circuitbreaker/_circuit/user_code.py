@@ -8,10 +8,12 @@ handler, the error that a handler of an alarm raises, a greenlet's kill or timeo
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from contextvars import ContextVar
 from typing import Any, TypeVar
+
+from .._values import quoted
 
 __all__ = ["UserCode", "is_inside", "scopes"]
 
@@ -68,7 +70,7 @@ def _log(name: str, what: str, error: BaseException) -> None:
         with suppress(Exception):  # of a logging handler, or of the import at shutdown: the caller must not see it (E4)
             from logging import getLogger  # Most programs have imported it; the others need not pay for it.
 
-            getLogger("circuitbreaker").error("circuit %r: its %s raised", name, what, exc_info=error)
+            getLogger("circuitbreaker").error("circuit %s: its %s raised", quoted(name), what, exc_info=error)
     finally:
         scope[0] = None  # It is no call, so no interrupt comes before the next line is done.
         scopes.set(outer)
@@ -100,7 +102,8 @@ def _signal_handlers() -> set[object]:
     signal: Any = sys.modules.get("signal")
     if signal is None:
         return set()
-    handlers: Iterator[Any] = filter(callable, map(signal.getsignal, signal.valid_signals()))
+    numbers: Iterable[int] = signal.valid_signals()
+    handlers: Iterator[Any] = filter(callable, map(signal.getsignal, numbers))  # pyright: ignore[reportUnknownArgumentType]
     return {getattr(getattr(handler, "__func__", handler), "__code__", None) for handler in handlers}
 
 

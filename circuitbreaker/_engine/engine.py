@@ -20,7 +20,7 @@ from .periods import NOT_YET, Admission, Closed, HalfOpen, Open, Period, Trial, 
 from .snapshot import ClosedSnapshot, EngineSnapshot, HalfOpenSnapshot, OpenSnapshot
 from .watches import Outcome, SparseWatch
 
-__all__ = ["Engine", "Refusal", "Rules", "Transition"]
+__all__ = ["Engine", "Refusal", "Rules", "Transition", "forces"]
 
 
 class Transition(NamedTuple):
@@ -130,6 +130,23 @@ class Engine:
             return self.period.wait(now)
         return max(0.0, self.period.until - now) if isinstance(self.period, Open) else 0.0
 
+    # A clock that is set back
+
+    def is_ahead(self, now: float) -> bool:
+        """Whether something was measured here after `now`, which a monotonic clock does not allow."""
+        return now < self.period.since or now < (self.last_success_at or NOT_YET)
+
+    def set_back(self, now: float) -> None:
+        """Go on by a clock that has been set back to `now`: nothing that was measured later keeps the circuit waiting.
+
+        An open period begins anew, a trial keeps its attempt no longer than the timeout, and windows of time are empty.
+        """
+        self.period.set_back(now)
+        self._last_success = min(self._last_success, now)
+        if self.bypass is not None:
+            self.bypass.set_back(now)
+        self.refresh()
+
     # How calls end
 
     def observe(self, period: Closed, number: int, now: float, duration: float) -> Transition | None:
@@ -186,7 +203,7 @@ class Engine:
 
     def _release_trial(self, trial: Trial, now: float, duration: float) -> Transition | None:
         period = trial.period
-        if duration > period.opened.slow_trial and period is self.period and not _forces(self.hold):
+        if duration > period.opened.slow_trial and period is self.period and not forces(self.hold):
             return self._open_after_slow_trial(period, now, duration)
         period.release(trial)
         return None
@@ -197,7 +214,7 @@ class Engine:
 
     def _counts(self, trial: Trial) -> bool:
         """Whether the trial's verdict changes the circuit: its period lasts and no hold forces the circuit (M2)."""
-        if _forces(self.hold):
+        if forces(self.hold):
             trial.period.release(trial)
             return False
         return trial.period is self.period
@@ -218,6 +235,11 @@ class Engine:
         change = self._open(now, f"open({format_seconds(length)}) was called", None, length)
         return change if change.old is not CircuitState.OPEN else None
 
+    def half_open(self, now: float) -> Transition | None:
+        """Begin the half-open period, without a call, if the wait of an open one is over."""
+        opened = self.period
+        return self._half_open(opened, now) if isinstance(opened, Open) and now >= opened.until else None
+
     def reset(self, now: float) -> Transition | None:
         """Close, and forget counts, holds and growth."""
         # First the period, then the hold: a call that no longer sees the hold must see the closed period.
@@ -227,9 +249,9 @@ class Engine:
 
     def force(self, hold: Hold, now: float) -> None:
         """Hold the circuit until `reset()` (M2). The state stays; a forced closed period begins anew, unwatched."""
-        was_forced = _forces(self.hold)
+        was_forced = forces(self.hold)
         self._set_hold(hold)
-        if isinstance(self.period, Closed) and (was_forced or _forces(hold)):
+        if isinstance(self.period, Closed) and (was_forced or forces(hold)):
             self._close(now, hold.value, hold)  # The state stays, so there is no transition to publish.
 
     def _set_hold(self, hold: Hold | None) -> None:
@@ -300,7 +322,7 @@ class Engine:
 
     def new_closed(self, hold: Hold | None) -> Closed:
         """A closed period under `hold`."""
-        return Closed(SparseWatch() if _forces(hold) else self._rules.watch(), self._needs_permits(hold))
+        return Closed(SparseWatch() if forces(hold) else self._rules.watch(), self._needs_permits(hold))
 
     def _move(self, period: Period, now: float, reason: str) -> Transition:
         """Begin `period`. The one place where the state changes."""
@@ -346,7 +368,7 @@ class Engine:
 
     def next_attempt(self, now: float) -> float | None:
         """When the next trial may be admitted; `None` if calls are admitted now or that is unknown."""
-        if _forces(self.hold):
+        if forces(self.hold):
             return None
         if isinstance(self.period, Open):
             return self.period.until
@@ -411,7 +433,8 @@ class Engine:
             period.resume()
 
 
-def _forces(hold: Hold | None) -> bool:
+def forces(hold: Hold | None) -> bool:
+    """Whether `hold` decides about calls in place of the state."""
     return hold is Hold.FORCED_OPEN or hold is Hold.FORCED_CLOSED
 
 

@@ -61,6 +61,7 @@ class Closed:
         "needs_permit",
         "next_number",
         "next_time",
+        "since",
         "slower_than",
         "tally",
         "watch",
@@ -75,6 +76,7 @@ class Closed:
         self._streak = 0  # consecutive failures, up to the call with the number `_streak_end`
         self._streak_end = 0
         self.last_success: float = NOT_YET
+        self.since: float = NOT_YET  # the latest moment that the watch has seen
         self.final: int = NEVER  # the last number that counts in this period
         self.next_number: int = watch.next_number
         self.next_time: float = watch.next_time
@@ -96,6 +98,8 @@ class Closed:
     def see(self, outcome: Outcome) -> str | None:
         """Show `outcome` to the policy. Return why the circuit should open, or `None`."""
         reason = self.watch.see(outcome)
+        if outcome.at > self.since:  # noqa: PLR1730 - each failure comes here; max() is a call
+            self.since = outcome.at
         self.next_number, self.next_time = self.watch.next_number, self.watch.next_time
         return reason
 
@@ -110,6 +114,12 @@ class Closed:
         if self.final == NEVER:
             self.next_number, self.next_time = self.watch.next_number, self.watch.next_time
             self.slower_than = self.watch.slower_than
+
+    def set_back(self, now: float) -> None:
+        """Go on by a clock that has been set back to `now`."""
+        self.since, self.last_success = now, min(self.last_success, now)
+        self.watch.set_back(now)
+        self.refresh()
 
     def end(self) -> tuple[int, int]:
         """Let no further outcome count. Return the successes that did, and the consecutive failures at the end."""
@@ -183,6 +193,10 @@ class Open:
         self.round: int = round_
         self.slow_trial: float = slow_trial  # seconds beyond which a trial opens again what slow calls opened (E12)
 
+    def set_back(self, now: float) -> None:
+        """Begin anew by a clock that has been set back to `now`: no more is left of it than its length."""
+        self.since, self.until, self.moment = now, now + self.length, None
+
     def snapshot(self, now: float) -> OpenSnapshot:
         """The period as it is at `now`."""
         return OpenSnapshot(self.length, self.until - now, self.reason, self.round, self.last_failure, self.slow_trial)
@@ -214,12 +228,13 @@ class HalfOpen:
         needed: successful trials that are enough to close the circuit.
     """
 
-    __slots__ = ("_attempts", "_needed", "_timeout", "_trials", "finished", "opened", "successes")
+    __slots__ = ("_attempts", "_needed", "_timeout", "_trials", "finished", "opened", "since", "successes")
     state: ClassVar[CircuitState] = CircuitState.HALF_OPEN
     needs_permit: ClassVar[bool] = True
 
     def __init__(self, opened: Open, attempts: int, timeout: float, needed: int) -> None:
         self.opened: Open = opened
+        self.since: float = opened.since  # the latest moment at which a trial was admitted
         self._attempts = attempts
         self._timeout = timeout
         self._needed = needed
@@ -234,6 +249,7 @@ class HalfOpen:
             if now < oldest.deadline:
                 return None
             del self._trials[oldest]
+        self.since = now
         return self._lend(now + self._timeout)
 
     def _lend(self, deadline: float) -> Trial:
@@ -252,6 +268,13 @@ class HalfOpen:
     def _oldest(self) -> Trial:
         return next(iter(self._trials))
 
+    def set_back(self, now: float) -> None:
+        """Go on by a clock that has been set back to `now`: no trial keeps its attempt for longer than the timeout."""
+        self.since = now
+        self.opened.set_back(now - self.opened.length)
+        for trial in self._trials:
+            trial.deadline = min(trial.deadline, now + self._timeout)
+
     def succeed(self, trial: Trial) -> None:
         """Use up the trial's attempt, unless it went to another call before. Its success counts either way."""
         self.finished += self._trials.pop(trial, 0)
@@ -260,6 +283,11 @@ class HalfOpen:
     def release(self, trial: Trial) -> None:
         """Free the trial's attempt (H3)."""
         self._trials.pop(trial, None)
+
+    @property
+    def was_used(self) -> bool:
+        """Whether it admitted a trial."""
+        return self.since > self.opened.since
 
     @property
     def enough(self) -> bool:

@@ -65,6 +65,9 @@ class SparseWatch:
     def count_unseen(self, number: int, at: float) -> None:
         """Note that the calls up to `number` ended, the last one at `at`. None of those not shown was a hit."""
 
+    def set_back(self, now: float) -> None:
+        """Forget what it measured by a clock that has been set back to `now`."""
+
     def snapshot(self, number: int, now: float) -> WatchSnapshot:
         """What this watch has seen that still counts, `number` calls having ended by `now`."""
         return ()
@@ -100,6 +103,9 @@ class LastCalls:
     def count_unseen(self, number: int, at: float) -> None:
         """Count the calls up to `number`."""
         self._latest = max(self._latest, number)
+
+    def set_back(self, now: float) -> None:
+        """Do nothing: no time is measured here."""
 
     def snapshot(self, number: int, now: float) -> WatchSnapshot:
         """How many calls ago each hit in the window was."""
@@ -156,6 +162,13 @@ class LastSeconds:
     def count_unseen(self, number: int, at: float) -> None:
         """Count the calls up to `number`, the last of which ended at `at`."""
         self._count(number, at, self._latest)
+
+    def set_back(self, now: float) -> None:
+        """Forget all slots if the clock was before `now` when the last one began."""
+        if self._slots and self._slots[-1].start > now:
+            self._slots.clear()
+            self._hits = 0
+            self.next_number, self.next_time = NEVER, -math.inf
 
     def snapshot(self, number: int, now: float) -> WatchSnapshot:
         """Each slot in the window: its age, how many calls ago it began, and its hits."""

@@ -9,6 +9,7 @@ import math
 
 from .._engine.engine import Engine
 from .._engine.periods import Open, Period, opened_by
+from .._values import one_line
 from ..clock import utc
 from ..events import Hold, LastFailure
 from .messages import Decision, Failure, Snapshot
@@ -43,7 +44,8 @@ def open_period(snapshot: Snapshot, now: float, wall: float) -> Open:
     """The open period that `snapshot` is in, or that came before its half-open one."""
     since = now + snapshot.left - snapshot.length
     slow_trial = math.inf if snapshot.slow_trial is None else snapshot.slow_trial
-    return Open(since, snapshot.length, snapshot.reason, last_failure(snapshot, wall), snapshot.round, slow_trial)
+    reason, failure = one_line(snapshot.reason), last_failure(snapshot, wall)
+    return Open(since, snapshot.length, reason, failure, snapshot.round, slow_trial)
 
 
 def hold_text(hold: Hold | None) -> str:
@@ -56,7 +58,7 @@ def last_failure(snapshot: Snapshot, wall: float) -> LastFailure | None:
     if snapshot.failure is None:
         return None
     kind, text, ago = snapshot.failure
-    return LastFailure(kind, text, utc(wall - ago))
+    return LastFailure(one_line(kind), one_line(text), utc(wall - ago))  # Anything may have written the record.
 
 
 def _failure(failure: LastFailure | None, wall: float) -> Failure | None:

@@ -53,6 +53,8 @@ class Leases:
 
     def note_waiting(self, now: float) -> float:
         """A call was refused for want of a lease. Returns in how many seconds to ask for one."""
+        if self._demand is not None and now < self._demand.latest:  # The clock was set back.
+            self._refusal, self._silence = None, _Silence()
         self._demand = _Demand(now, 1 + (self._demand.waiting if self._demand else 0))
         self._silence.note(now)
         return max(0.0, self._refusal.ask_at - now) if self._refusal else 0.0

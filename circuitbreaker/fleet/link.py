@@ -16,6 +16,7 @@ from weakref import ref
 from .._circuit.circuit import Circuit
 from .._circuit.rules import LocalRules
 from .._engine.engine import Engine, Transition
+from .._values import one_line, quoted
 from ..options import Settings
 from .member import Member
 from .messages import Quotas, Report, Snapshot
@@ -144,8 +145,8 @@ class Link:
     def apply_error(self, error: Exception) -> None:
         """The record of this circuit alone cannot be used. The circuit goes on alone, and tries again."""
         if self._error is None:
-            self._error = f"{type(error).__name__}: {error}"
-            _logger.error("circuit %r: its record cannot be used; it goes on alone: %s", self.name, self._error)
+            self._error = one_line(f"{type(error).__name__}: {error}")
+            _logger.error("circuit %s: its record cannot be used; it goes on alone: %s", quoted(self.name), self._error)
             self.store_changed()
         self.report_within(_RETRY * self._carrier.interval)
 
@@ -153,8 +154,8 @@ class Link:
         mine = self.member.quotas.digest
         if snapshot.digest != mine and not self._warned:
             self._warned = True
-            message = "circuit %r is shared by processes with different options: %s there, %s here"
-            _logger.warning(message, self.name, snapshot.digest, mine)
+            message = "circuit %s is shared by processes with different options: %s there, %s here"
+            _logger.warning(message, quoted(self.name), one_line(snapshot.digest, 1000), one_line(mine, 1000))
 
     def store_changed(self) -> None:
         """Notify listeners to `"store"`, if it became reachable or unreachable since they were notified."""

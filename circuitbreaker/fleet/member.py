@@ -15,7 +15,7 @@ from typing import Protocol
 from .._circuit.rules import LocalRules
 from .._engine.engine import Engine, Transition
 from .._engine.periods import TRIAL_TIME, Closed, HalfOpen, Period
-from .._values import format_seconds
+from .._values import format_seconds, one_line
 from ..events import Hold
 from ..options import Settings
 from .agreement import Agreement
@@ -226,8 +226,8 @@ class Member:
         period = self._period(engine, snapshot, hold, now, wall)
         self._agreement.sync(period)
         length = format_seconds(snapshot.length)
-        reason = f"{length} s have passed" if snapshot.state == "half_open" else snapshot.reason
-        origin = "" if snapshot.origin == self.process else snapshot.origin
+        reason = f"{length} s have passed" if snapshot.state == "half_open" else one_line(snapshot.reason)
+        origin = "" if snapshot.origin == self.process else one_line(snapshot.origin)
         return engine.follow(period, hold, now, reason, last_failure(snapshot, wall), origin)
 
     def _period(self, engine: Engine, snapshot: Snapshot, hold: Hold | None, now: float, wall: float) -> Period:

@@ -74,6 +74,7 @@ class LeasedHalfOpen(HalfOpen):
             self._member.note_waiting(now)
             return None
         lease, deadline = leased
+        self.since = now
         trial = LeasedTrial(self, deadline, lease)
         self._trials[trial] = 1
         return trial

@@ -79,6 +79,12 @@ class FleetWatch(SparseWatch):
             self._member.propose(fleet, self._fleet.slow_trial)
         return alone
 
+    def set_back(self, now: float) -> None:
+        """Forget what was measured by a clock that has been set back to `now`."""
+        for watch in [self._fleet] if self._alone is None else [self._fleet, self._alone]:
+            watch.set_back(now)
+        self.ask()
+
     def ask(self) -> None:
         """Set which outcomes to be shown: those that the policies ask for, and one success after each report."""
         watches = [self._fleet] if self._alone is None else [self._fleet, self._alone]

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from types import EllipsisType
 from typing import Any
 
-from ..health import Critical, Health
+from ..health import DEFAULT_LIMIT, Critical, Health
 from ..problems import Answer, boolean, problem, refusal_in
 from ..registry import Registry
 
@@ -85,8 +85,9 @@ class HealthEndpoint:
         critical: Critical = (),
         token: str | None = None,
         details: bool = False,
+        limit: int = DEFAULT_LIMIT,
     ) -> None:
-        self._health = Health(registry, critical=critical, token=token, details=details)
+        self._health = Health(registry, critical=critical, token=token, details=details, limit=limit)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Respond to one request; close a websocket.

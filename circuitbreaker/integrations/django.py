@@ -17,7 +17,7 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.csrf import csrf_exempt
 
-from ..health import Critical, Health
+from ..health import DEFAULT_LIMIT, Critical, Health
 from ..problems import Answer, boolean, problem, refusal_in
 from ..registry import Registry
 
@@ -61,9 +61,10 @@ def health(
     critical: Critical = (),
     token: str | None = None,
     details: bool = False,
+    limit: int = DEFAULT_LIMIT,
 ) -> Callable[[HttpRequest], HttpResponse]:
     """Return a view of the health of a registry's circuits. Takes the arguments of `circuitbreaker.health.Health`."""
-    circuits = Health(registry, critical=critical, token=token, details=details)
+    circuits = Health(registry, critical=critical, token=token, details=details, limit=limit)
 
     @csrf_exempt
     def circuits_health(request: HttpRequest) -> HttpResponse:

@@ -13,7 +13,7 @@ from typing import Any
 from flask import Flask, Response, request
 
 from ..errors import CircuitOpenError
-from ..health import Critical, Health
+from ..health import DEFAULT_LIMIT, Critical, Health
 from ..problems import Answer, boolean, problem, refusal_in
 from ..registry import Registry
 
@@ -113,9 +113,10 @@ def health(
     critical: Critical = (),
     token: str | None = None,
     details: bool = False,
+    limit: int = DEFAULT_LIMIT,
 ) -> Callable[[], Response]:
     """Return a view of the health of a registry's circuits. Takes the arguments of `circuitbreaker.health.Health`."""
-    circuits = Health(registry, critical=critical, token=token, details=details)
+    circuits = Health(registry, critical=critical, token=token, details=details, limit=limit)
 
     def circuits_health() -> Response:
         authorization = request.headers.get("Authorization")

@@ -22,6 +22,7 @@ from threading import Event, RLock, Thread, current_thread
 from time import monotonic
 
 from .._fork import renew_in_child
+from .._values import one_line
 from ..fleet.link import Link
 from ..fleet.messages import Report, Snapshot
 from ._at_exit import close_at_exit
@@ -216,7 +217,7 @@ class Courier:
         pause = min(_LONGEST_PAUSE, self.interval * 2 ** min(self._failures, 10))
         self._resting_until = _now() + pause * random.uniform(0.5, 1.0)
         if self.error is None:
-            self.error = f"{type(error).__name__}: {error}"
+            self.error = one_line(f"{type(error).__name__}: {error}")
             _logger.error("a store cannot be reached; its circuits go on alone meanwhile: %s", self.error)
             self._notify_all()
             self._ask_all()
