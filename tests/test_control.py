@@ -334,3 +334,17 @@ def test_the_repr_of_a_circuit_forced_open_promises_no_trial(make: Make) -> None
 def test_names_of_states_and_holds_are_plain() -> None:
     assert [str(state) for state in CircuitState] == ["closed", "open", "half_open"]
     assert [str(hold) for hold in Hold] == ["force_open", "force_closed", "shadow"]
+
+
+def test_opening_by_hand_counts_no_failures_that_a_success_ended(clock: ManualClock) -> None:
+    """M1: what was in a row when the closed circuit ended is in a row while it is open."""
+    breaker = CircuitBreaker(failure_threshold=5, clock=clock)
+    for function in (fail, fail, succeed):
+        attempt(breaker, function)
+    breaker.open()
+    assert breaker.metrics().failure_count == 0
+    breaker.reset()
+    for function in (succeed, fail, fail):
+        attempt(breaker, function)
+    breaker.open()
+    assert breaker.metrics().failure_count == 2

@@ -104,6 +104,44 @@ def test_an_engine_goes_on_from_a_snapshot(policy: TripPolicy, before: list[str]
         assert new.seen() == old.seen()
 
 
+@pytest.mark.parametrize("state", ["closed", "open", "half_open", "force_open"])
+def test_every_number_goes_on(state: str) -> None:
+    """E6, H1, M2: in a circuit where no two of them are alike, once more after a further failure."""
+    old, new = Life(ConsecutiveFailures(9), 1024.0), Life(ConsecutiveFailures(9), 4096.0)
+    for what in ["shadow", "open", *["succeed"] * 5, "force_open", *["succeed"] * 3, "reset", *["succeed"] * 4, "wait"]:
+        old.step(what)
+    for what in [*["fail"] * 7, "ignore", "ignore"]:
+        old.step(what)
+    last = {
+        "closed": [],
+        "open": ["open"],
+        "half_open": ["open", "wait", "wait", "succeed"],
+        "force_open": ["force_open"],
+    }
+    for what in [*last[state], "wait"]:
+        old.step(what)
+    new.clock.set_time(old.clock.time())
+    engine_of(new.breaker).restore(snapshot_of(old.breaker, old.clock), new.clock.monotonic())
+    assert new.seen() == old.seen()
+    for what in ("fail", "succeed"):
+        assert new.step(what) == old.step(what)
+        assert new.seen() == old.seen()
+
+
+def test_a_snapshot_may_have_more_trials_out_than_there_are_attempts(clock: ManualClock) -> None:
+    """H1, H4: of a breaker that allows more of them. None is admitted until one has run out."""
+    breaker = CircuitBreaker(registry=None, failure_threshold=1, half_open_max_attempts=3, clock=clock)
+    trip(breaker)
+    clock.advance(30)
+    permits = [breaker.acquire() for _ in range(3)]
+    other = CircuitBreaker(registry=None, half_open_max_attempts=1, clock=clock)
+    engine_of(other).restore(snapshot_of(breaker, clock), clock.monotonic())
+    assert attempt(other) == "CircuitOpenError"
+    clock.advance(30)
+    assert attempt(other) == "fine"
+    assert len(permits) == 3
+
+
 def test_a_snapshot_is_plain_values(clock: ManualClock) -> None:
     breaker = make_due(clock)
     breaker.acquire()
