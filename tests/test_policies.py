@@ -364,6 +364,19 @@ def test_a_call_of_exactly_the_limit_is_not_slow() -> None:
     assert breaker.state is CircuitState.CLOSED
 
 
+@pytest.mark.parametrize("window", [{"calls": 20}, {"seconds": 60}], ids=str)
+@pytest.mark.parametrize("combined", [False, True])
+def test_successes_that_were_not_shown_count_in_the_rate(window: dict[str, Any], combined: bool) -> None:
+    """C2, S2: ten calls, of which two failed, though the minimum of four is reached only now."""
+    policy = FailureRate(0.25, minimum_calls=4, **window)
+    watch: Any = (policy | ConsecutiveFailures(9) if combined else policy).watch()
+    for number in (1, 2):
+        assert watch.see(Outcome(number, 5.0, True, number, 0.0)) is None
+    watch.count_unseen(10, 5.0)
+    assert watch.see(Outcome(10, 5.0, False, 0, 0.0)) is None
+    assert watch.see(Outcome(11, 5.0, True, 1, 0.0)) is not None, "3 of 11"
+
+
 def test_reasons_have_the_numbers() -> None:
     clock = ManualClock()
     breaker = CircuitBreaker(

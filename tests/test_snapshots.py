@@ -15,13 +15,15 @@ from circuitbreaker import (
     ConsecutiveFailures,
     FailureRate,
     ManualClock,
+    Outcome,
     SlowCallRate,
     TripPolicy,
 )
 from circuitbreaker._engine.engine import Engine
-from circuitbreaker._engine.snapshot import EngineSnapshot
+from circuitbreaker._engine.snapshot import ClosedSnapshot, EngineSnapshot
+from circuitbreaker._engine.watches import NEVER, LastCalls, LastSeconds
 
-from .support import Boom, attempt, make_due, trip
+from .support import Boom, attempt, fail, make_due, trip
 
 POLICIES: list[TripPolicy] = [
     ConsecutiveFailures(3),
@@ -126,6 +128,86 @@ def test_every_number_goes_on(state: str) -> None:
     for what in ("fail", "succeed"):
         assert new.step(what) == old.step(what)
         assert new.seen() == old.seen()
+
+
+# Watches
+
+
+def hit(number: int, at: float = 0.0) -> Outcome:
+    return Outcome(number, at, True, 1, 0.0)
+
+
+def test_a_window_of_calls_keeps_the_hits_that_still_count() -> None:
+    """C2: by how many calls ago they were; the 20th call before is not among the last 20."""
+    window = LastCalls(20, 4)
+    for number in (9, 10, 11, 25):
+        window.take(hit(number), True)
+    snapshot = window.snapshot(30, 0.0)
+    assert snapshot == (19, 5)
+    new = LastCalls(20, 4)
+    new.restore(snapshot, 30, 0.0)
+    assert new.snapshot(30, 0.0) == snapshot
+    assert new.take(hit(31), True) == (2, 20)
+
+
+@pytest.mark.parametrize(("number", "due"), [(3, 4), (4, NEVER), (5, NEVER)])
+def test_a_window_of_calls_asks_for_the_success_that_completes_its_minimum(number: int, due: int) -> None:
+    """C2: if that is still to come."""
+    window = LastCalls(20, 4)
+    window.restore((1,), number, 0.0)
+    assert window.next_number == due
+
+
+@pytest.mark.parametrize(("start", "minimum", "due"), [(0.0, 4, NEVER), (0.0, 8, 9), (13.0, 8, 9)])
+def test_a_window_of_seconds_keeps_the_slots_that_still_count(start: float, minimum: int, due: int) -> None:
+    """C2: by how long ago they began, how many calls ago that was, and their hits; also on a clock of another time."""
+    window = LastSeconds(10, minimum)
+    for number, at in enumerate((0.0, 3.0, 3.05, 6.0), 1):
+        window.take(hit(number, start + at), number != 2)
+    assert window.snapshot(6, start + 13) == ((10, 5, 1), (7, 3, 1)), "exactly the window's length ago"
+    snapshot = window.snapshot(6, start + 12)
+    assert snapshot == ((9, 5, 1), (6, 3, 1))
+    new = LastSeconds(10, minimum)
+    new.restore(snapshot, 6, 4096.0)
+    assert new.snapshot(6, 4096.0) == snapshot
+    assert (new.next_number, new.next_time) == (due, 4090.1)
+    assert new.take(hit(7, 4096.5), True) == (3, 6)
+
+
+def test_a_window_that_has_seen_nothing_goes_on_from_nothing() -> None:
+    """C2"""
+    for window in (LastCalls(20, 4), LastSeconds(10, 4)):
+        window.restore((), 0, 50.0)
+        assert window.snapshot(0, 50.0) == ()
+        assert window.next_number == 4
+        assert window.take(hit(1, 50.0), True) == (1, 1)
+
+
+@pytest.mark.parametrize("policy", POLICIES, ids=repr)
+def test_a_watch_asks_for_the_same_successes_after_a_restore(policy: TripPolicy) -> None:
+    """C2"""
+    old: Any = policy.watch()
+    new: Any = policy.watch()
+    for number in (1, 2, 3):
+        old.see(Outcome(number, 5.0 + number / 4, False, 0, 3.0))
+    new.restore(old.snapshot(3, 6.0), 3, 6.0)
+    assert new.snapshot(3, 6.0) == old.snapshot(3, 6.0)
+    assert (new.next_number, new.next_time, new.slower_than) == (old.next_number, old.next_time, old.slower_than)
+
+
+def test_a_watch_that_keeps_nothing_has_nothing_to_keep(clock: ManualClock) -> None:
+    breaker = CircuitBreaker(registry=None, failure_threshold=3, clock=clock)
+    attempt(breaker, fail)
+    assert snapshot_of(breaker, clock).period == ClosedSnapshot(1, 1, 1, ())
+
+
+def test_a_snapshot_of_other_policies_is_an_error() -> None:
+    watch: Any = (FailureRate(0.5) & ConsecutiveFailures(3)).watch()
+    with pytest.raises(ValueError, match="shorter"):
+        watch.restore(((),), 3, 0.0)
+
+
+# Trials
 
 
 def test_a_snapshot_may_have_more_trials_out_than_there_are_attempts(clock: ManualClock) -> None:
