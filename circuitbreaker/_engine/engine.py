@@ -299,17 +299,13 @@ class Engine:
         return None if period is None else self._move(period, now, f"{format_seconds(opened.length)} s have passed")
 
     def _close(self, now: float, reason: str, hold: Hold | None) -> Transition:
-        change = self._move(self.new_closed(hold), now, reason)
-        self._failure_streak = 0
-        return change
+        return self._move(self.new_closed(hold), now, reason)
 
     def follow(
         self, period: Period, hold: Hold | None, now: float, reason: str, failure: LastFailure | None, origin: str
     ) -> Transition | None:
         """Begin `period`, which another process decided. Return no transition if the state stays what it is."""
         change = self._move(period, now, reason)
-        if isinstance(period, Closed):
-            self._failure_streak = 0
         if failure is not None:
             self.last_failure = failure
         if hold is not self.hold:
