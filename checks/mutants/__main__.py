@@ -10,16 +10,18 @@ import hashlib
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 import time
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from .config import MODULES
 from .mutations import Place, places
-from .report import idle, lines, listed, scores
+from .report import explained, idle, lines, scores
 
 ROOT = Path(__file__).parents[2]
 
@@ -37,15 +39,15 @@ def main() -> int:
     if unknown := set(arguments.modules) - set(MODULES):
         parser.error(f"no such module: {', '.join(sorted(unknown))}")
     if arguments.equivalent:
-        print("\n".join(listed()))
+        print("\n".join(explained()))
         return 0
     began = time.monotonic()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended before its time"))  # What it found until then is kept.
     with tempfile.TemporaryDirectory(prefix="mutants-") as scratch:
         results = _results(arguments.modules, arguments.workers, arguments.known, Path(scratch))
     found = scores(results)
     print("\n".join(lines(found)))
-    whole = arguments.modules == MODULES
-    print(*(f"listed as equivalent, but not alive: {each}" for each in (idle(results) if whole else [])), sep="\n")
+    print(*(f"listed as equivalent, but not alive: {each}" for each in idle(results, arguments.modules)), sep="\n")
     print(f"{time.monotonic() - began:.0f} s, {arguments.workers} workers, Python {sys.version.split()[0]}")
     return 1 if any(score.alive for score in found) else 0
 
@@ -53,17 +55,23 @@ def main() -> int:
 def _results(modules: list[str], workers: int, known: Path | None, scratch: Path) -> list[dict[str, Any]]:
     sources = {module: (ROOT / "circuitbreaker" / f"{module}.py").read_text() for module in modules}
     digests = {module: hashlib.sha256(source.encode()).hexdigest() for module, source in sources.items()}
-    dead = _dead(known, digests)
-    todo = [place for module in modules for place in places(module, sources[module]) if place not in dead]
-    logs = [_Worker(scratch / str(index), todo[index::workers]) for index in range(workers)]
+    every = [place for module in modules for place in places(module, sources[module])]
+    before = _dead(known, digests)
+    dead = {place: before[place] for place in every if place in before}
+    todo = [place for place in every if place not in dead]
+    kinds = [list(kind) for _, kind in groupby(todo, lambda place: place.kind)]
+    shares = [[place for kind in kinds[index::workers] for place in kind] for index in range(workers)]
+    running = [_Worker(scratch / str(index), share) for index, share in enumerate(shares)]
     try:
-        fresh = [each for worker in logs for each in worker.results()]
+        for worker in running:
+            worker.wait()
     finally:
-        for worker in logs:
+        for worker in running:
             worker.stop()
-    if known is not None:
-        with known.open("a") as file:
-            file.writelines(json.dumps({**each, "digest": digests[each["place"][0]]}) + "\n" for each in fresh)
+        fresh = [each for worker in running for each in worker.results()]
+        if known is not None:
+            with known.open("a") as file:
+                file.writelines(json.dumps({**each, "digest": digests[each["place"][0]]}) + "\n" for each in fresh)
     return [*dead.values(), *fresh]
 
 
@@ -93,10 +101,13 @@ class _Worker:
             [sys.executable, "-m", "checks.mutants.worker", *paths], cwd=checkout, env=environment
         )
 
-    def results(self) -> list[dict[str, Any]]:
-        """Every result, when all are there."""
+    def wait(self) -> None:
+        """Wait until all results are there."""
         if self._process.wait() != 0:
             sys.exit("a worker failed")
+
+    def results(self) -> list[dict[str, Any]]:
+        """The results that are there."""
         return [json.loads(line) for line in self._log.read_text().splitlines()]
 
     def stop(self) -> None:

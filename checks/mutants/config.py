@@ -1,4 +1,4 @@
-"""What is mutated and how, which tests come first, and what no mutant is.
+"""What is mutated and how, and which tests judge it.
 
 An operator is exchanged for each other one of its family: `<` for the other five comparisons, `+` for the other six of
 arithmetic, and so on. Across families (`is` for `<`, `+` for `|`) a mutant is hardly ever anything but a `TypeError`.
@@ -6,9 +6,10 @@ arithmetic, and so on. Across families (`is` for `<`, `+` for `|`) a mutant is h
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from itertools import permutations
 
-__all__ = ["FIRST", "MODULES", "OPERATORS", "SLOW", "TESTS", "stages"]
+__all__ = ["MODULES", "OPERATORS", "slow", "stages", "tests"]
 
 _FAMILIES = {
     "ReplaceComparisonOperator": (("Eq", "NotEq", "Lt", "LtE", "Gt", "GtE"), ("Is", "IsNot")),
@@ -44,23 +45,25 @@ OPERATORS = [
 """All of cosmic-ray's that take no arguments, by family, and four of our own: it deletes no statement, and leaves `in`,
 `+=` and strings alone. Statements and strings are mutated inside functions only."""
 
-MODULES = [
-    "engine",
-    "_periods",
+_CORE = [
+    "_engine/engine",
+    "_engine/periods",
+    "_engine/watches",
     "policies",
-    "_windows",
     "backoff",
     "outcomes",
-    "_blocks",
+    "_circuit/blocks",
+    "_circuit/circuit",
+    "_circuit/listeners",
+    "_circuit/readings",
+    "_circuit/rules",
+    "_circuit/turns",
+    "_circuit/user_code",
+    "_calls/calls",
+    "_calls/guard",
+    "_calls/proxies",
     "_callables",
-    "_circuit",
     "_fork",
-    "_moments",
-    "_own_code",
-    "_proxies",
-    "_rules",
-    "_runs",
-    "_serial",
     "_values",
     "breaker",
     "clock",
@@ -68,14 +71,39 @@ MODULES = [
     "errors",
     "events",
     "keyed",
-    "listeners",
     "options",
     "permit",
     "registry",
 ]
-"""All but `__init__`, which has no code, and `_types`, which type checkers alone read. The first six are the core."""
+_FLEET = [
+    "fleet/agreement",
+    "fleet/counts",
+    "fleet/decisions",
+    "fleet/leases",
+    "fleet/link",
+    "fleet/member",
+    "fleet/messages",
+    "fleet/outbox",
+    "fleet/quotas",
+    "fleet/record",
+    "fleet/rules",
+    "fleet/tallies",
+    "fleet/watch",
+    "stores/_at_exit",
+    "stores/_loop",
+    "stores/_redis_clients",
+    "stores/_redis_listener",
+    "stores/courier",
+    "stores/encoding",
+    "stores/memory",
+    "stores/redis",
+    "stores/store",
+]
+MODULES = [*_CORE, *_FLEET]
+"""All but the integrations and what is built on them, those without code (`__init__`, `_engine/snapshot`, `_sharing`,
+`stores/backend`), and `_calls/types`, which type checkers alone read."""
 
-TESTS = [
+_TESTS = [
     "test_closed.py",
     "test_open.py",
     "test_half_open.py",
@@ -89,57 +117,93 @@ TESTS = [
     "test_wrapping.py",
     "test_every_state.py",
     "test_house.py",
+    "test_snapshots.py",
+    "test_frames.py",
     "test_policies.py",
-    "test_async_libraries.py",
-    "test_hard_weather.py",
-    "test_forks.py",
+    "test_nested.py",
+    "test_exits.py",
+    "test_tasks_of_one_thread.py",
 ]
-"""The tests that judge a mutant: those that end in seconds. One that only the others would kill counts as alive."""
+_TESTS_OF_FLEETS = [
+    "test_fleet_by_hand.py",
+    "test_fleet_model.py",
+    "test_fleet.py",
+    "test_fleet_records.py",
+    "test_fleet_leases.py",
+    "test_fleet_corners.py",
+    "test_fleet_readers.py",
+]
+"""The tests that judge each mutant of the core, and each of `fleet` and `stores`: those that end in seconds."""
 
-FIRST = {
-    "engine": ["half_open", "open", "closed", "control"],
-    "_periods": ["half_open", "open", "closed", "control"],
+_USUAL = ["half_open", "open", "closed", "control"]
+_FIRST = {
+    "_engine/watches": ["policies", "snapshots"],
     "policies": ["closed", "policies"],
-    "_windows": ["policies"],
     "backoff": ["backoff"],
     "outcomes": ["options", "every_state"],
-    "_blocks": ["blocks"],
+    "_circuit/blocks": ["blocks"],
+    "_circuit/listeners": ["listeners"],
+    "_circuit/readings": ["open", "control", "listeners"],
+    "_circuit/turns": ["every_state", "listeners"],
+    "_circuit/user_code": ["every_state"],
+    "_calls/calls": ["wrapping", "half_open"],
+    "_calls/guard": ["wrapping", "closed"],
+    "_calls/proxies": ["wrapping"],
     "_callables": ["options", "wrapping"],
     "_fork": ["every_state", "keyed"],
-    "_moments": ["open"],
-    "_own_code": ["every_state"],
-    "_proxies": ["wrapping"],
-    "_runs": ["wrapping", "half_open"],
-    "_serial": ["every_state", "listeners"],
     "_values": ["options", "policies"],
-    "clock": ["options"],
+    "clock": ["options", "open"],
     "decorators": ["wrapping", "registry", "keyed"],
     "errors": ["open"],
     "events": ["listeners", "open"],
     "keyed": ["keyed"],
-    "listeners": ["listeners"],
     "options": ["options"],
     "permit": ["control", "half_open", "every_state"],
     "registry": ["registry"],
+    "fleet/record": ["fleet_records", "fleet_by_hand"],
+    "fleet/tallies": ["fleet_by_hand", "fleet_model", "fleet_records"],
+    "fleet/messages": ["fleet_records", "fleet"],
 }
 """The tests that are about a module: they go first, for a mutant is dead at the first test that fails."""
 
 
-_HEART = ["engine", "_periods", "_circuit", "_serial", "_blocks", "breaker", "permit", "listeners", "_own_code"]
-_ABOUT = {
+_PURE = ["_engine/engine", "_engine/periods", "_engine/watches"]
+_HEART = [*_PURE, "_circuit/circuit", "_circuit/turns", "_circuit/blocks", "_circuit/listeners", "_circuit/user_code"]
+_ALL_OF_A_CALL = [*_HEART, "_calls/calls", "_calls/guard", "breaker", "permit"]
+_SHARED = [*_HEART, "_circuit/readings", "_values", "breaker", "errors", "events", "options", "policies"]
+_PURE_FLEET = [module for module in _FLEET if module.startswith("fleet/")]
+_SLOW = {
+    "test_async_libraries.py": _CORE,
+    "test_hard_weather.py": _CORE,
+    "test_forks.py": _CORE,
+    "test_fleet_by_hand.py": _SHARED,
+    "test_fleet.py": _SHARED,
     "test_backoff_model.py": ["backoff"],
-    "test_window_models.py": ["policies", "_windows"],
+    "test_window_models.py": ["policies", "_engine/watches"],
     "test_keyed_model.py": ["keyed"],
-    "test_breaker_model.py": _HEART,
-    "test_exploration.py::test_every_order_of_events_keeps_the_promises": ["engine", "_periods"],
-    "test_schedules.py::test_no_schedule_breaks_a_promise": [*_HEART, "_windows", "keyed"],
-    "test_interrupts.py": [*_HEART, "keyed", "registry"],
+    "test_breaker_model.py": _ALL_OF_A_CALL,
+    "test_exploration.py::test_every_order_of_events_keeps_the_promises": _PURE,
+    "test_schedules.py::test_no_schedule_breaks_a_promise": [*_ALL_OF_A_CALL, "keyed"],
+    "test_interrupts.py": [*_ALL_OF_A_CALL, "keyed", "registry"],
+    "test_fleet_races.py": _PURE_FLEET,
+    "test_fleet_simulated.py": _PURE_FLEET,
 }
-SLOW = list(_ABOUT)
-"""Those that are worth their time for what survives all others, of the modules that they are about."""
+"""The tests that judge only what survives the others, and the modules that they are about."""
+
+
+def tests(modules: Iterable[str]) -> list[str]:
+    """The tests that judge each mutant of `modules`."""
+    kinds = {module in _FLEET for module in modules}
+    return [*(_TESTS if False in kinds else []), *(_TESTS_OF_FLEETS if True in kinds else [])]
+
+
+def slow(modules: Iterable[str]) -> list[str]:
+    """The tests that judge only those mutants of `modules` that survive the others."""
+    return [name for name, about in _SLOW.items() if not set(about).isdisjoint(modules)]
 
 
 def stages(module: str) -> tuple[list[str], list[str], list[str]]:
-    """The tests about `module`, all others, and the slow ones."""
-    first = [f"test_{name}.py" for name in FIRST.get(module, ["closed", "open", "half_open", "control"])]
-    return first, [name for name in TESTS if name not in first], [name for name in SLOW if module in _ABOUT[name]]
+    """The tests about `module`, all others, and the slow ones. What only further tests would kill counts as alive."""
+    usual = ["fleet_by_hand", "fleet_model", "fleet"] if module in _FLEET else _USUAL
+    first = [f"test_{name}.py" for name in _FIRST.get(module, usual)]
+    return first, [name for name in tests([module]) if name not in first], slow([module])

@@ -20,17 +20,32 @@ from cosmic_ray.operators.provider import OperatorProvider
 from .config import OPERATORS
 from .operators import OWN
 
-__all__ = ["Mutant", "Place", "mutant", "places"]
+__all__ = ["Kind", "Mutant", "Place", "mutant", "places"]
 
 _Position = tuple[int, int]
+
+
+class Kind(NamedTuple):
+    """The mutants of one definition by one operator."""
+
+    module: str
+    definition: str
+    """The qualified name of the function or class, empty for the module itself."""
+    operator: str
 
 
 class Place(NamedTuple):
     """Where and how a module can be mutated: the `occurrence`th place for an operator."""
 
     module: str
+    definition: str
     operator: str
     occurrence: int
+
+    @property
+    def kind(self) -> Kind:
+        """The kind of the mutant made here."""
+        return Kind(*self[:3])
 
 
 class Mutant(NamedTuple):
@@ -38,27 +53,22 @@ class Mutant(NamedTuple):
 
     source: str
     line: int
-    definition: str
     body: range
     """The lines of the function that is mutated; empty outside functions, and for decorators and defaults."""
     before: str
     after: str
 
-    @property
-    def shown(self) -> tuple[str, str, str]:
-        """Where it is, and the difference."""
-        return self.definition, self.before, self.after
-
 
 def places(module: str, source: str) -> list[Place]:
-    """Every place of `source` that can be mutated."""
+    """Every place of `source` that can be mutated, those of one kind together."""
     tree, no_code = get_ast(source), list(_no_code(source))
-    return [
-        Place(module, name, occurrence)
+    found = [
+        Place(module, _definition(source, start[0])[0], name, occurrence)
         for name in OPERATORS
         for occurrence, (start, end) in enumerate(_positions(tree, _operator(name)))
         if not any(first <= start and end <= last for first, last in no_code)
     ]
+    return sorted(found, key=lambda place: place.kind)  # it keeps their order within a kind
 
 
 def _positions(tree: Any, operator: Any) -> Iterator[tuple[_Position, _Position]]:
@@ -81,7 +91,7 @@ def mutant(place: Place, source: str) -> Mutant | None:
         return None
     before, after = _difference(source.splitlines(), mutated.splitlines())
     line = before[0] + 1
-    return Mutant(mutated, line, *_definition(source, line), before[1], after)
+    return Mutant(mutated, line, _definition(source, line)[1], before[1], after)
 
 
 def _difference(old: list[str], new: list[str]) -> tuple[tuple[int, str], str]:
@@ -106,7 +116,7 @@ def _no_code(source: str) -> Iterator[tuple[_Position, _Position]]:
     for node in ast.walk(ast.parse(source)):
         for part in _typing_only(node):
             yield _span(part, lines)
-        if isinstance(node, ast.stmt) and "# pragma: no cover" in lines[node.lineno - 1]:
+        if isinstance(node, ast.stmt | ast.ExceptHandler) and "# pragma: no cover" in lines[node.lineno - 1]:
             yield _span(node, lines)
 
 
@@ -138,7 +148,7 @@ def _definition(source: str, line: int) -> tuple[str, range]:
     """The qualified name of what stands in that line, and the lines of its body if it is a function and they run."""
     names: list[str] = []
     body = range(0)
-    node: Any = ast.parse(source)
+    node: Any = _parsed(source)
     while node is not None:
         inner = (each for each in ast.iter_child_nodes(node) if isinstance(each, _DEFINITIONS))
         node = next((each for each in inner if _first_line(each) <= line <= (each.end_lineno or line)), None)
@@ -149,6 +159,7 @@ def _definition(source: str, line: int) -> tuple[str, range]:
     return ".".join(names), body
 
 
+_parsed = cache(ast.parse)
 _DEFINITIONS = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 from .config import MODULES
-from .equivalent import EQUIVALENT, reason
+from .equivalent import EQUIVALENT, equivalent
+from .mutations import Kind, Place
 
-__all__ = ["Score", "idle", "lines", "listed", "scores"]
+__all__ = ["Score", "explained", "idle", "lines", "scores"]
+
+Result = dict[str, Any]
 
 
 class Score(NamedTuple):
@@ -19,32 +23,34 @@ class Score(NamedTuple):
     killed: int
     by_time: int
     equivalent: int
-    alive: list[dict[str, Any]]
+    alive: int
+    suspects: list[Result]
+    """The survivors of each kind of which more survived than are listed as equivalent."""
 
 
-def scores(results: Iterable[dict[str, Any]]) -> list[Score]:
+def scores(results: Iterable[Result]) -> list[Score]:
     """One for each module that has mutants."""
     made = [each for each in results if each["code"] is not None]
     modules = [module for module in MODULES if any(each["place"][0] == module for each in made)]
     return [_score(module, [each for each in made if each["place"][0] == module]) for module in modules]
 
 
-def _score(module: str, results: list[dict[str, Any]]) -> Score:
-    survivors = [each for each in results if each["code"] == 0]
-    alive = [each for each in survivors if why(each) is None]
-    return Score(
-        module,
-        len(results),
-        len(results) - len(survivors),
-        sum(each["code"] < 0 for each in results),
-        len(survivors) - len(alive),
-        sorted(alive, key=lambda each: int(each["line"])),
-    )
+def _score(module: str, results: list[Result]) -> Score:
+    survivors = _survivors(results)
+    many = sum(map(len, survivors.values()))
+    allowed = sum(min(len(each), equivalent(kind)) for kind, each in survivors.items())
+    suspects = [one for kind, each in survivors.items() if len(each) > equivalent(kind) for one in each]
+    by_time = sum(each["code"] < 0 for each in results)
+    suspects.sort(key=lambda each: int(each["line"]))
+    return Score(module, len(results), len(results) - many, by_time, allowed, many - allowed, suspects)
 
 
-def why(result: dict[str, Any]) -> str | None:
-    """Why a survivor is equivalent to the original, if it is."""
-    return reason(result["place"][0], result["definition"], result["before"], result["after"])
+def _survivors(results: Iterable[Result]) -> dict[Kind, list[Result]]:
+    found: defaultdict[Kind, list[Result]] = defaultdict(list)
+    for each in results:
+        if each["code"] == 0:
+            found[Place(*each["place"]).kind].append(each)
+    return found
 
 
 def lines(found: list[Score]) -> Iterator[str]:
@@ -52,38 +58,34 @@ def lines(found: list[Score]) -> Iterator[str]:
     yield "| module | mutants | killed | of these by time | equivalent | alive |"
     yield "|---|---:|---:|---:|---:|---:|"
     for score in [*found, _sum(found)]:
-        yield f"| {' | '.join(map(str, score[:5]))} | {len(score.alive)} |"
+        yield f"| {' | '.join(map(str, score[:6]))} |"
     for score in found:
-        for each in score.alive:
-            yield f"\n{score.module}:{each['line']} {each['definition']} ({each['place'][1]})"
+        for each in score.suspects:
+            kind = Place(*each["place"]).kind
+            spared = f", {equivalent(kind)} of this kind listed as equivalent" if equivalent(kind) else ""
+            yield f"\n{score.module}:{each['line']} {kind.definition} ({kind.operator}{spared})"
             yield f"  - {each['before']}\n  + {each['after']}"
 
 
 def _sum(found: list[Score]) -> Score:
-    mutants, killed, by_time, equivalent = (sum(each) for each in list(zip(*found, strict=True))[1:5])
-    return Score("all", mutants, killed, by_time, equivalent, [each for score in found for each in score.alive])
+    columns = list(zip(*found, strict=True))[1:6]
+    mutants, killed, by_time, spared, alive = (sum(each) for each in columns)
+    return Score("all", mutants, killed, by_time, spared, alive, [])
 
 
-def listed() -> Iterator[str]:
+def explained() -> Iterator[str]:
     """The mutants listed as equivalent, and why, as a list in Markdown."""
     for module in MODULES:
         if each_of := [each for each in EQUIVALENT if each.module == module]:
             yield f"\n**{module}**\n"
-            yield from (f"- `{each.before}` as {_shorts(each.after)}: {each.why}" for each in each_of)
+            for each in each_of:
+                yield f"- `{each.definition or 'the module'}`, {each.count} by `{each.operator}`: {each.why}"
 
 
-def _shorts(codes: tuple[str, ...]) -> str:
-    return " or ".join(f"`{code}`" for code in codes)
-
-
-def idle(results: list[dict[str, Any]]) -> list[str]:
-    """Those listed as equivalent that are not alive: the line has changed, or a test tells them apart."""
-    seen = {
-        (each["place"][0], each["definition"], each["before"], each["after"]) for each in results if each["code"] == 0
-    }
-    return [
-        f"{each.module} {each.definition}: {after}"
-        for each in EQUIVALENT
-        for after in each.after
-        if (*each[:3], after) not in seen
-    ]
+def idle(results: Iterable[Result], modules: list[str]) -> Iterator[str]:
+    """The kinds in `modules` of which fewer are alive than are listed as equivalent."""
+    survivors = _survivors(results)
+    for each in EQUIVALENT:
+        alive = len(survivors.get(each.kind, ()))
+        if each.module in modules and alive < each.count:
+            yield f"{each.module} {each.definition}, by {each.operator}: {each.count} listed, {alive} alive"

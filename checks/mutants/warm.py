@@ -7,6 +7,7 @@ nothing, or, if it waits for ever, by the clock.
 
 from __future__ import annotations
 
+import gc
 import importlib
 import json
 import os
@@ -25,9 +26,13 @@ from coverage import Coverage
 
 __all__ = ["Run", "Runner"]
 
-_NEEDED = ["asyncio", "freezegun", "hypothesis", "pytest_asyncio", "trio", "wrapt", "xdist.plugin"]
+_NEEDED = ["anyio", "asyncio", "freezegun", "hypothesis", "redis", "trio", "wrapt"]
+_PLUGINS = ["_hypothesis_pytestplugin", "pytest_asyncio.plugin"]
 _TIMES, _LEAST, _IMPORTS, _WALL = 10, 3.0, 20.0, 120.0
+_QUICK = 0.1
+"""A test that takes less than this many seconds is quick."""
 _MEMORY = 4 << 30
+_PACKAGE = Path("circuitbreaker").resolve()
 
 
 class Run(NamedTuple):
@@ -41,7 +46,7 @@ class Runner:
     """Runs test modules of the checkout in the present directory."""
 
     def __init__(self, scratch: Path) -> None:
-        for name in _NEEDED:
+        for name in [*_NEEDED, *_PLUGINS]:
             importlib.import_module(name)
         hypothesis = importlib.import_module("hypothesis")
         phases = [
@@ -52,6 +57,8 @@ class Runner:
         self._last, self._learnt, self.output = scratch / "last", scratch / "learnt", scratch / "output"
         self._usual: dict[str, float] = {}
         self._reached: dict[str, dict[str, list[str]]] = {}
+        gc.collect()
+        gc.freeze()  # or each collection in each fork would go through all of it
 
     def learn(self, names: list[str], slow: list[str]) -> Run:
         """Run the tests without a mutation, and note what each takes, and but for the slow ones what it reaches."""
@@ -65,13 +72,19 @@ class Runner:
             self._reached = json.loads(self._learnt.read_text())
         return run
 
-    def reaching(self, module: str, lines: range) -> set[str] | None:
-        """The tests that reach one of these lines; `None` if they are reached before a test begins."""
+    def reaching(self, module: str, lines: range) -> tuple[set[str], set[str]]:
+        """The tests that reach one of these lines, the quick ones and the others.
+
+        All tests, if there are no lines, or they are reached before a test begins.
+        """
         reached = self._reached.get(f"{module}.py", {})
         tests = {test for line in lines for test in reached.get(str(line), ())}
-        return None if "" in tests else tests
+        if not lines or "" in tests:
+            tests = set(self._usual)
+        quick = {test for test in tests if self._usual.get(test, 0.0) < _QUICK}
+        return quick, tests - quick
 
-    def run(self, names: list[str], chosen: set[str] | None) -> Run:
+    def run(self, names: list[str], chosen: set[str] | None = None) -> Run:
         """Run the chosen tests, or all, of the test modules up to the first that fails."""
         if chosen is not None:
             names = [name for name in names if any(each.startswith(f"tests/{name}::") for each in chosen)]
@@ -93,16 +106,9 @@ class Runner:
             os.dup2(output.fileno(), 1)
             os.dup2(output.fileno(), 2)
         files = [f"tests/{name}" for name in names]
-        options = [
-            "-x",
-            "-q",
-            "-n0",
-            "--tb=short",
-            "-p",
-            "no:cacheprovider",
-            "-W",
-            "ignore::pytest.PytestAssertRewriteWarning",
-        ]
+        os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # Loading all that are installed takes most of the time.
+        options = ["-x", "-q", "--tb=short", "-o", "addopts=", "-W", "ignore::pytest.PytestAssertRewriteWarning"]
+        options += [f"-p{name}" for name in [*_PLUGINS, "no:cacheprovider"]]
         watch.begin()
         code = pytest.main([*options, "--hypothesis-profile=mutants", *files], plugins=[watch])
         watch.end()
@@ -177,9 +183,8 @@ class _Lines(_Watch):
         """Write it down."""
         self._coverage.stop()
         data = self._coverage.get_data()
-        self._learnt.write_text(
-            json.dumps({Path(file).name: data.contexts_by_lineno(file) for file in data.measured_files()})
-        )
+        files = {str(Path(file).relative_to(_PACKAGE)): file for file in data.measured_files()}
+        self._learnt.write_text(json.dumps({name: data.contexts_by_lineno(file) for name, file in files.items()}))
 
 
 class _Limits(_Watch):

@@ -9,32 +9,46 @@ import importlib.util
 import json
 import sys
 import time
+from collections.abc import Callable, Iterator
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from .config import SLOW, TESTS, stages
-from .equivalent import reason
+from .config import slow, stages, tests
+from .equivalent import equivalent
 from .mutations import Mutant, Place, mutant
 from .warm import Run, Runner
 
 __all__ = ["run"]
 
 PACKAGE = Path("circuitbreaker")
+Judge = Callable[[Place, Mutant, Runner], Run]
 
 
 def run(work: Path, results: Path, scratch: Path) -> None:
-    """Try the mutants listed in `work`."""
+    """Try the mutants listed in `work`, in which those of one kind stand together."""
     todo = [Place(*each) for each in json.loads(work.read_text())]
     runner = Runner(scratch)
-    usual = runner.learn(TESTS, SLOW)
+    modules = {place.module for place in todo}
+    usual = runner.learn(tests(modules), slow(modules))
     if usual.code != 0:
         sys.exit(f"the tests fail without a mutation: {usual}\n{runner.output.read_text()}")
     with results.open("a") as log:
-        for place in todo:
-            print(json.dumps(_tried(place, runner)), file=log, flush=True)
+        for kind, places in groupby(todo, lambda place: place.kind):
+            for result in _tried(list(places), equivalent(kind), runner):
+                print(json.dumps(result), file=log, flush=True)
 
 
-def _tried(place: Place, runner: Runner) -> dict[str, Any]:
+def _tried(places: list[Place], expected: int, runner: Runner) -> Iterator[dict[str, Any]]:
+    """Try the mutants of one kind. If more than expected survive, the slow tests judge the survivors too."""
+    results = [_try(place, _quickly, runner) for place in places]
+    survivors = [Place(*each["place"]) for each in results if each["code"] == 0]
+    yield from (each for each in results if each["code"] != 0 or len(survivors) <= expected)
+    if len(survivors) > expected:
+        yield from (_try(place, _slowly, runner) for place in survivors)
+
+
+def _try(place: Place, judge: Judge, runner: Runner) -> dict[str, Any]:
     path = PACKAGE / f"{place.module}.py"
     source = path.read_text()
     made = mutant(place, source)
@@ -44,24 +58,27 @@ def _tried(place: Place, runner: Runner) -> dict[str, Any]:
     Path(importlib.util.cache_from_source(str(path))).unlink(missing_ok=True)
     path.write_text(made.source)
     try:
-        ended = _judged(place, made, runner)
+        ended = judge(place, made, runner)
     finally:
         path.write_text(source)
-    shown = {name: getattr(made, name) for name in ("line", "definition", "before", "after")}
+    if ended.code in _NO_VERDICT and "while loading conftest" not in runner.output.read_text():
+        sys.exit(f"pytest did not run for {place}: {ended}\n{runner.output.read_text()}")
+    shown = {name: getattr(made, name) for name in ("line", "before", "after")}
     return {"place": place, "code": ended.code, "last": ended.last, "seconds": time.monotonic() - began, **shown}
 
 
-def _judged(place: Place, made: Mutant, runner: Runner) -> Run:
-    chosen = runner.reaching(place.module, made.body) if made.body else None
+def _quickly(place: Place, made: Mutant, runner: Runner) -> Run:
+    first, others, _ = stages(place.module)
+    quick, _ = runner.reaching(place.module, made.body)
+    ended = runner.run(first, quick)
+    return runner.run(others, quick) if ended.code == 0 else ended
+
+
+def _slowly(place: Place, made: Mutant, runner: Runner) -> Run:
     first, others, slow = stages(place.module)
-    ended = runner.run(first, chosen)
-    if ended.code == 0:
-        ended = runner.run(others, chosen)
-    if ended.code == 0 and reason(place.module, *made.shown) is None:
-        ended = runner.run(slow, None)
-    if ended.code in _NO_VERDICT and "while loading conftest" not in runner.output.read_text():
-        sys.exit(f"pytest did not run for {place}: {ended}\n{runner.output.read_text()}")
-    return ended
+    _, rest = runner.reaching(place.module, made.body)
+    ended = runner.run([*first, *others], rest)
+    return runner.run(slow) if ended.code == 0 else ended
 
 
 _NO_VERDICT = {3, 4, 5}
