@@ -1,190 +1,98 @@
 """How many mutants of each kind no test can tell from the original, and why.
 
-A kind is an operator in a definition. If more survive there than are listed, the others are alive.
+A kind is an operator in a definition: if more survive there than are listed, the others are alive.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Iterator
 
 from .mutations import Kind
 
-__all__ = ["EQUIVALENT", "Equivalent", "equivalent"]
+__all__ = ["equivalent", "listed"]
+
+_EQUIVALENT: dict[str, dict[str, dict[str, tuple[int, str]]]] = {
+    "_engine/engine": {
+        "Engine.__init__": {
+            "ReplaceFalseWithTrue": (1, "The circuit sets `_timed` as soon as it has its engine."),
+            "NumberReplacer": (2, "`_failure_streak` is set when the first closed period ends, and not read before."),
+            "DeleteStatement": (2, "Both are set before they are read."),
+        },
+        "Engine.refresh": {"ReplaceComparisonOperator_Lt_NotEq": (1, "Nothing is more than infinity.")},
+        "Engine.last_success_at": {
+            "ReplaceComparisonOperator_Gt_NotEq": (1, "Nothing is less than minus infinity."),
+        },
+        "Engine.next_attempt": {"ReplaceComparisonOperator_Gt_NotEq": (1, "No wait is negative.")},
+        "Engine.restore": {
+            "ReplaceString": (1, "The reason is for the transition, which a restore does not publish."),
+        },
+    },
+    "_engine/periods": {
+        "Closed.__init__": {
+            "ReplaceFalseWithTrue": (1, "The circuit sets it for its first period; nothing asks a bypass."),
+            "NumberReplacer": (2, "The first failure begins a streak of 1, wherever the last one ended."),
+            "ReplaceComparisonOperator_Lt_NotEq": (1, "Nothing is more than infinity."),
+        },
+        "Closed.fail": {
+            "ReplaceComparisonOperator_Eq_LtE": (1, "A new number is never less than the next."),
+        },
+        "Closed.refresh": {"ReplaceComparisonOperator_Eq_GtE": (1, "No number is larger than `NEVER`.")},
+        "Closed.end": {
+            "NumberReplacer": (2, "Numbers begin with 1, so `next_number` may be 1 or less."),
+            "ReplaceComparisonOperator_Eq_GtE": (1, "No failure's number is larger than the last number."),
+        },
+        "Closed.streak": {
+            "ReplaceComparisonOperator_Eq_GtE": (1, "No failure's number is larger than the last number."),
+        },
+    },
+    "_engine/watches": {
+        "SparseWatch.see": {"DeleteStatement": (1, "A function that ends returns `None` too.")},
+        "LastCalls.__init__": {
+            "NumberReplacer": (2, "`_latest` is read after the first number was counted, which is at least 1."),
+        },
+        "LastCalls.restore": {
+            "DeleteStatement": (1, "Every number that is counted later is larger than `_latest`."),
+        },
+        "LastSeconds.__init__": {
+            "NumberReplacer": (1, "The first slot takes the number before the first one if that is larger; it is 0."),
+        },
+    },
+    "policies": {
+        "_UserWatch": {"NumberReplacer": (1, "Numbers begin with 1, so `next_number` may be -1.")},
+        "_see_nothing": {"DeleteStatement": (1, "A function that ends returns `None` too.")},
+        "_Rate._window": {"DeleteStatement": (1, "The `assert` is for type checkers.")},
+    },
+    "backoff": {
+        "_requested_delay": {
+            "ReplaceComparisonOperator_Lt_NotEq": (1, "Nothing is more than infinity."),
+            "DeleteStatement": (1, "A function that ends returns `None` too."),
+        },
+        "_delay": {"NumberReplacer": (1, "Digits with two points are an error either way.")},
+    },
+    "_circuit/blocks": {
+        "Blocks.enter": {
+            "AddNot": (1, "In this race a block may also be noted by its place: it leaves with the same entry."),
+            "ReplaceComparisonOperator_IsNot_Is": (
+                1,
+                "In this race a block may also be noted by its place: it leaves with the same entry.",
+            ),
+        },
+    },
+}
+"""By module, definition and operator."""
 
 
-class Equivalent(NamedTuple):
-    """So many mutants of one kind do what the original does."""
-
-    module: str
-    definition: str
-    operator: str
-    """As in `config.OPERATORS`."""
-    count: int
-    why: str
-
-    @property
-    def kind(self) -> Kind:
-        """The kind of these mutants."""
-        return Kind(self.module, self.definition, self.operator)
+def listed() -> Iterator[tuple[Kind, int, str]]:
+    """The kinds that have equivalent mutants, how many they are, and why."""
+    for module, definitions in _EQUIVALENT.items():
+        for definition, operators in definitions.items():
+            for operator, (many, why) in operators.items():
+                yield Kind(module, definition, operator), many, why
 
 
-EQUIVALENT: list[Equivalent] = [
-    Equivalent(
-        "_engine/engine",
-        "Engine.__init__",
-        "core/ReplaceFalseWithTrue",
-        1,
-        "The circuit sets `_timed` as soon as it has its engine.",
-    ),
-    Equivalent(
-        "_engine/engine",
-        "Engine.__init__",
-        "core/NumberReplacer",
-        2,
-        "`_failure_streak` is set when the first closed period ends, and not read before.",
-    ),
-    Equivalent(
-        "_engine/engine",
-        "Engine.__init__",
-        "own/DeleteStatement",
-        2,
-        "The circuit sets `_timed` as soon as it has its engine; `_failure_streak` is set when the first closed period ends.",
-    ),
-    Equivalent(
-        "_engine/engine",
-        "Engine.refresh",
-        "core/ReplaceComparisonOperator_Lt_NotEq",
-        1,
-        "Nothing is more than infinity.",
-    ),
-    Equivalent(
-        "_engine/engine",
-        "Engine.last_success_at",
-        "core/ReplaceComparisonOperator_Gt_NotEq",
-        1,
-        "Nothing is less than minus infinity.",
-    ),
-    Equivalent(
-        "_engine/engine", "Engine.next_attempt", "core/ReplaceComparisonOperator_Gt_NotEq", 1, "No wait is negative."
-    ),
-    Equivalent(
-        "_engine/engine",
-        "Engine.restore",
-        "own/ReplaceString",
-        1,
-        "The reason is for the transition, which a restore does not publish.",
-    ),
-    Equivalent(
-        "_engine/periods",
-        "Closed.__init__",
-        "core/ReplaceFalseWithTrue",
-        1,
-        "The first period is asked after the circuit has set it; whether the bypass needs permits is never asked.",
-    ),
-    Equivalent(
-        "_engine/periods",
-        "Closed.__init__",
-        "core/NumberReplacer",
-        2,
-        "The first failure begins a streak of one, whether it follows `_streak_end` or not.",
-    ),
-    Equivalent(
-        "_engine/periods",
-        "Closed.__init__",
-        "core/ReplaceComparisonOperator_Lt_NotEq",
-        1,
-        "Nothing is more than infinity.",
-    ),
-    Equivalent(
-        "_engine/periods",
-        "Closed.fail",
-        "core/ReplaceComparisonOperator_Eq_LtE",
-        1,
-        "A number is taken after those before it, so it is at least the next.",
-    ),
-    Equivalent(
-        "_engine/periods",
-        "Closed.refresh",
-        "core/ReplaceComparisonOperator_Eq_GtE",
-        1,
-        "No number is larger than `NEVER`.",
-    ),
-    Equivalent(
-        "_engine/periods",
-        "Closed.end",
-        "core/NumberReplacer",
-        2,
-        "Numbers begin with 1, so `next_number` may be 1 or less.",
-    ),
-    Equivalent(
-        "_engine/periods",
-        "Closed.end",
-        "core/ReplaceComparisonOperator_Eq_GtE",
-        1,
-        "No failure's number is larger than the last number.",
-    ),
-    Equivalent(
-        "_engine/periods",
-        "Closed.streak",
-        "core/ReplaceComparisonOperator_Eq_GtE",
-        1,
-        "Failures take their numbers while the period lasts, so none of them is larger than the last.",
-    ),
-    Equivalent(
-        "_engine/watches", "SparseWatch.see", "own/DeleteStatement", 1, "A function that ends returns `None` too."
-    ),
-    Equivalent(
-        "_engine/watches",
-        "LastCalls.__init__",
-        "core/NumberReplacer",
-        2,
-        "`_latest` is read after the first outcome was counted, whose number is at least 1.",
-    ),
-    Equivalent(
-        "_engine/watches",
-        "LastCalls.restore",
-        "own/DeleteStatement",
-        1,
-        "Every number that is counted after a restore is larger than `_latest`.",
-    ),
-    Equivalent(
-        "_engine/watches",
-        "LastSeconds.__init__",
-        "core/NumberReplacer",
-        1,
-        "The first slot takes the larger of -1 and the number before the first call's, which is at least 0.",
-    ),
-    Equivalent("policies", "_UserWatch", "core/NumberReplacer", 1, "Numbers begin with 1, so `next_number` may be -1."),
-    Equivalent("policies", "_see_nothing", "own/DeleteStatement", 1, "A function that ends returns `None` too."),
-    Equivalent("policies", "_Rate._window", "own/DeleteStatement", 1, "The `assert` is for type checkers."),
-    Equivalent(
-        "backoff", "_requested_delay", "core/ReplaceComparisonOperator_Lt_NotEq", 1, "Nothing is more than infinity."
-    ),
-    Equivalent("backoff", "_requested_delay", "own/DeleteStatement", 1, "A function that ends returns `None` too."),
-    Equivalent(
-        "backoff",
-        "_delay",
-        "core/NumberReplacer",
-        1,
-        "Digits with two points are neither a number nor a date: an error either way.",
-    ),
-    Equivalent(
-        "_circuit/blocks",
-        "Blocks.enter",
-        "core/AddNot",
-        1,
-        "A block that finds `common` to be its period may be noted by its place all the same: it leaves with the same entry.",
-    ),
-    Equivalent(
-        "_circuit/blocks",
-        "Blocks.enter",
-        "core/ReplaceComparisonOperator_IsNot_Is",
-        1,
-        "A block that finds `common` to be its period may be noted by its place all the same: it leaves with the same entry.",
-    ),
-]
+_COUNTS = {kind: many for kind, many, _ in listed()}
 
 
 def equivalent(kind: Kind) -> int:
     """How many mutants of this kind are equivalent."""
-    return sum(each.count for each in EQUIVALENT if each.kind == kind)
+    return _COUNTS.get(kind, 0)

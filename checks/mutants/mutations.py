@@ -32,6 +32,7 @@ class Kind(NamedTuple):
     definition: str
     """The qualified name of the function or class, empty for the module itself."""
     operator: str
+    """As in `config.OPERATORS`, without what comes before the stroke."""
 
 
 class Place(NamedTuple):
@@ -45,7 +46,7 @@ class Place(NamedTuple):
     @property
     def kind(self) -> Kind:
         """The kind of the mutant made here."""
-        return Kind(*self[:3])
+        return Kind(self.module, self.definition, self.operator.partition("/")[2])
 
 
 class Mutant(NamedTuple):

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 from .config import MODULES
-from .equivalent import EQUIVALENT, equivalent
+from .equivalent import equivalent, listed
 from .mutations import Kind, Place
 
 __all__ = ["Score", "explained", "idle", "lines", "scores"]
@@ -75,17 +75,14 @@ def _sum(found: list[Score]) -> Score:
 
 def explained() -> Iterator[str]:
     """The mutants listed as equivalent, and why, as a list in Markdown."""
-    for module in MODULES:
-        if each_of := [each for each in EQUIVALENT if each.module == module]:
-            yield f"\n**{module}**\n"
-            for each in each_of:
-                yield f"- `{each.definition or 'the module'}`, {each.count} by `{each.operator}`: {each.why}"
+    for kind, many, why in listed():
+        yield f"- {kind.module}, `{kind.definition or 'the module'}`, {many} by {kind.operator}: {why}"
 
 
 def idle(results: Iterable[Result], modules: list[str]) -> Iterator[str]:
     """The kinds in `modules` of which fewer are alive than are listed as equivalent."""
     survivors = _survivors(results)
-    for each in EQUIVALENT:
-        alive = len(survivors.get(each.kind, ()))
-        if each.module in modules and alive < each.count:
-            yield f"{each.module} {each.definition}, by {each.operator}: {each.count} listed, {alive} alive"
+    for kind, many, _ in listed():
+        alive = len(survivors.get(kind, ()))
+        if kind.module in modules and alive < many:
+            yield f"{kind.module} {kind.definition}, by {kind.operator}: {many} listed, {alive} alive"
