@@ -63,6 +63,7 @@ _CORE = [
     "_calls/guard",
     "_calls/proxies",
     "_callables",
+    "_causes",
     "_fork",
     "_values",
     "breaker",
@@ -120,8 +121,11 @@ _TESTS = [
     "test_snapshots.py",
     "test_frames.py",
     "test_policies.py",
+    "test_slow_calls.py",
+    "test_verdicts.py",
     "test_nested.py",
     "test_exits.py",
+    "test_forks.py",
     "test_tasks_of_one_thread.py",
 ]
 _TESTS_OF_FLEETS = [
@@ -150,6 +154,7 @@ _FIRST = {
     "_calls/guard": ["wrapping", "closed"],
     "_calls/proxies": ["wrapping"],
     "_callables": ["options", "wrapping"],
+    "_causes": ["verdicts", "options"],
     "_fork": ["every_state", "keyed"],
     "_values": ["options", "policies"],
     "clock": ["options", "open"],
@@ -175,7 +180,6 @@ _PURE_FLEET = [module for module in _FLEET if module.startswith("fleet/")]
 _SLOW = {
     "test_async_libraries.py": _CORE,
     "test_hard_weather.py": _CORE,
-    "test_forks.py": _CORE,
     "test_fleet_by_hand.py": _SHARED,
     "test_fleet.py": _SHARED,
     "test_backoff_model.py": ["backoff"],

@@ -108,6 +108,7 @@ class Runner:
         files = [f"tests/{name}" for name in names]
         os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # Loading all that are installed takes most of the time.
         options = ["-x", "-q", "--tb=short", "-o", "addopts=", "-W", "ignore::pytest.PytestAssertRewriteWarning"]
+        options += ["-k", "not eventlet and not gevent"]  # They change the standard library for all tests after them.
         options += [f"-p{name}" for name in [*_PLUGINS, "no:cacheprovider"]]
         watch.begin()
         code = pytest.main([*options, "--hypothesis-profile=mutants", *files], plugins=[watch])
