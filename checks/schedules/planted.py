@@ -91,7 +91,7 @@ def settled_after_a_look(self: Any, verdict: Any, error: Any = None, result: obj
 
 
 @plant(_circuit.Circuit, "_admit_trial", "two threads ask for one trial")
-def trials_admitted_without_the_lock(self: Any, now: float) -> Any:
+def trials_admitted_without_the_lock(self: Any, now: float, enter: bool) -> Any:
     """Trials are handed out without the lock."""
     admitted = self._apply_admit(now)
     return self._refuse(admitted, now) if isinstance(admitted, tuple) else permit.Permit(self, admitted, now)
