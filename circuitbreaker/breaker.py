@@ -136,8 +136,9 @@ class CircuitBreaker:
     def call(self, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call `function` guarded, and return what it returns; for a coroutine function, a coroutine.
 
-        If a plain function returns an awaitable, the call lasts until that has been awaited, and `call` returns a
-        coroutine in its place.
+        If a plain function returns a call that is not over, this one lasts until that is: a coroutine, a generator, a
+        future or task (which is returned as it is), a context manager that `contextlib` made of a generator. Any other
+        awaitable is replaced by a coroutine.
 
         Raises:
             CircuitOpenError: the circuit refused, and there is no `fallback`.

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable
 from functools import partial
+from itertools import count
 from types import EllipsisType
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast, overload
 
 from ._callables import any_callable, plain_callable
+from ._calls.anew import note_new
 from ._calls.guard import check_fallback, guard_by_key
 from ._circuit.circuit import Circuit
 from ._values import positive_count
@@ -106,13 +108,18 @@ def _decorate(decorate: Callable[[Function], Any], function: Any) -> Any:
 
 
 def _guard_by_one(home: Registry | None, name: str | None, options: Options, function: Function) -> Any:
-    if home is None:
-        breaker = CircuitBreaker(_name_of(function) if name is None else name, registry=None, **options)
-    elif name is None:
-        breaker = home._create(_name_of(function), options)
-    else:
-        breaker = home.get_or_create(name, **options)
+    if name is not None:
+        if home is None:
+            return CircuitBreaker(name, registry=None, **options)(function)
+        return home.get_or_create(name, **options)(function)
+    stem = _name_of(function)
+    breaker = CircuitBreaker(stem, registry=None, **options) if home is None else home._create(stem, options)
+    note_new(stem, getattr(breaker._engine.period, "tally", _NO_CALLS))
     return breaker(function)
+
+
+_NO_CALLS = count(1)
+"""What counts the calls of a definition that was taken over while its circuit was not closed."""
 
 
 def _guard_by_key(
@@ -126,6 +133,8 @@ def _guard_by_key(
 ) -> Any:
     stem = _name_of(function) if name is None else name
     breakers = KeyedBreakers(stem, maxsize=maxsize, registry=home, **options)
+    if name is None:
+        note_new(stem, breakers._ticks)  # It takes a number for a breaker that is made, and for each use.
     check_fallback(settings.fallback, function)
 
     def choose(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Circuit:
