@@ -14,6 +14,7 @@ from ._calls.guard import guard
 from ._circuit.blocks import Blocks
 from ._circuit.circuit import Circuit
 from ._circuit.listeners import Listener, check_event, check_listener
+from ._definitions import Execution, execution
 from ._engine.periods import Closed
 from .events import CircuitState, EventName, Hold, Metrics
 from .options import Options, Settings, merged
@@ -56,7 +57,7 @@ class CircuitBreaker:
         TypeError: an option is unknown, or of the wrong type.
     """
 
-    __slots__ = ("__weakref__", "_blocks", "_circuit", "_clock", "_engine", "_settings")
+    __slots__ = ("__weakref__", "_blocks", "_circuit", "_clock", "_defined", "_engine", "_settings")
 
     def __init__(
         self, name: str | None = None, *, registry: Registry | EllipsisType | None = ..., **options: Unpack[Options]
@@ -68,10 +69,11 @@ class CircuitBreaker:
         self._circuit = Circuit("unnamed" if name is None else name, self._settings)
         self._engine, self._clock = self._circuit.engine, self._circuit.clock
         self._blocks = Blocks()
+        self._defined: Execution | None = None  # set by whoever registers it under a name that may be taken over
         if self._settings.on_state_change is not None:
             self.on("state_change", self._settings.on_state_change)
         if home is not None and name is not None:
-            home.add(self)
+            home._define(self, execution())
 
     # Ways in
 

@@ -12,6 +12,7 @@ from ._callables import any_callable, plain_callable
 from ._calls.anew import note_new
 from ._calls.guard import check_fallback, guard_by_key
 from ._circuit.circuit import Circuit
+from ._definitions import execution, module_name
 from ._values import positive_count
 from .breaker import CircuitBreaker
 from .keyed import DEFAULT_MAXSIZE, KeyedBreakers
@@ -73,8 +74,8 @@ def circuit(
     Args:
         function: what to guard.
         name: the breaker's name, under which the registry holds it: the same name with the same options is the same
-            breaker. Without one, it is named after the function, with a number appended if that name is taken, and
-            lives as long as the function.
+            breaker. Without one, it is named after the function and its module (of a script, the name by which it could
+            be imported), with a number appended if that name is taken, and lives as long as the function.
         registry: where it is found; the default registry if not given, `None` for no registry.
         key: called with the call's arguments; returns the key of the breaker that guards this call. The result then
             has `breakers`, a mapping by key. What `key` raises goes to the caller, and nothing runs.
@@ -113,7 +114,10 @@ def _guard_by_one(home: Registry | None, name: str | None, options: Options, fun
             return CircuitBreaker(name, registry=None, **options)(function)
         return home.get_or_create(name, **options)(function)
     stem = _name_of(function)
-    breaker = CircuitBreaker(stem, registry=None, **options) if home is None else home._create(stem, options)
+    if home is None:
+        breaker = CircuitBreaker(stem, registry=None, **options)
+    else:
+        breaker = home._create(stem, options, execution())
     note_new(stem, getattr(breaker._engine.period, "tally", _NO_CALLS))
     return breaker(function)
 
@@ -149,4 +153,4 @@ def _name_of(function: Function) -> str:
         function = function.func
     named = function if isinstance(getattr(function, "__qualname__", None), str) else type(function)
     module = getattr(named, "__module__", None)
-    return f"{module}.{named.__qualname__}" if module else named.__qualname__
+    return f"{module_name(module)}.{named.__qualname__}" if module else named.__qualname__

@@ -13,9 +13,10 @@ from circuitbreaker import ManualClock, Registry
 from .progress import Progress
 
 QUICK = {
-    *("async_libraries", "backoff", "backoff_model", "blocks", "breaker_model", "closed", "control", "every_state"),
+    *("async_libraries", "backoff", "backoff_model", "blocks", "breaker_model", "closed", "control", "definitions"),
+    *("every_state", "results"),
     *("half_open", "house", "keyed", "keyed_model", "listeners", "open", "options", "policies"),
-    *("registry", "results", "snapshots", "stress", "suite", "window_models", "wrapping"),
+    *("registry", "snapshots", "stress", "suite", "window_models", "wrapping"),
 }
 """The files whose tests `python -m pytest -m quick` runs: the core's, in one process each, without servers."""
 
