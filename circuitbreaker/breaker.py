@@ -11,20 +11,22 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 from ._callables import any_callable
 from ._calls.calls import call
 from ._calls.guard import guard
+from ._calls.travel import reduce_breaker
 from ._circuit.blocks import Blocks
 from ._circuit.circuit import Circuit
 from ._circuit.listeners import Listener, check_event, check_listener
 from ._definitions import Execution, execution
 from ._engine.periods import Closed
+from ._typing import Self, Unpack
 from .events import CircuitState, EventName, Hold, Metrics
 from .options import Options, Settings, merged
 from .permit import Permit
 from .registry import Registry, resolve_registry, subscribe
 
 if TYPE_CHECKING:
-    from typing_extensions import Self, Unpack
-
     from ._calls.types import Guarded
+else:
+    Guarded = Callable  # for typing.get_type_hints
 
 __all__ = ["CircuitBreaker"]
 
@@ -45,7 +47,9 @@ class CircuitBreaker:
         permit = breaker.acquire()               # callback code
 
     A refused call raises `CircuitOpenError`, or returns what `fallback` returns. The guarded code's own exceptions
-    pass untouched (C3). Any thread or task may use any member, and no member waits for a guarded call to end.
+    pass untouched (C3). Any thread or task may use any member, and no member waits for a guarded call to end. A copy of
+    a breaker is that breaker. A pickle has its name and its options: where it is unpickled, the default registry finds
+    or makes it.
 
     Args:
         name: what `get_breaker` finds it by, for as long as it lives. Without a name it is in no registry.
@@ -153,6 +157,17 @@ class CircuitBreaker:
         """`function`, guarded: see `circuit`. Any number of functions may share one breaker."""
         guarded: Guarded[P, R] = guard(self._circuit, self, function)
         return guarded
+
+    # Copies: the circuit is where it is, so a copy is the breaker itself, and a pickle finds it by its name.
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return self
+
+    def __reduce_ex__(self, protocol: object) -> tuple[Any, ...]:
+        return reduce_breaker(self)
 
     # Reading
 

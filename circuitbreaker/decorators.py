@@ -13,6 +13,7 @@ from ._calls.anew import note_new
 from ._calls.guard import check_fallback, guard_by_key
 from ._circuit.circuit import Circuit
 from ._definitions import execution, module_name
+from ._typing import Unpack
 from ._values import positive_count
 from .breaker import CircuitBreaker
 from .keyed import DEFAULT_MAXSIZE, KeyedBreakers
@@ -20,8 +21,6 @@ from .options import Options, Settings, merged
 from .registry import Registry, resolve_registry
 
 if TYPE_CHECKING:
-    from typing_extensions import Unpack
-
     from ._calls.types import Decorator, DecoratorByKey, Guarded
 
 __all__ = ["circuit"]

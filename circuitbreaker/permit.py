@@ -6,11 +6,10 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from ._engine.periods import Admission
+from ._typing import Self
 from .outcomes import NO_RESULT, Verdict
 
 if TYPE_CHECKING:
-    from typing_extensions import Self
-
     from ._circuit.circuit import Circuit
 
 __all__ = ["Permit"]

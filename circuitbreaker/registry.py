@@ -18,12 +18,11 @@ from ._circuit.listeners import Listener, check_event, check_listener
 from ._definitions import Execution, execution
 from ._fork import renew_in_child
 from ._log import log
+from ._typing import Self, Unpack
 from .events import EventName
 from .options import Options, Settings, merged
 
 if TYPE_CHECKING:
-    from typing_extensions import Self, Unpack
-
     from .breaker import CircuitBreaker
 
 __all__ = ["Registry", "default_registry", "get_breaker", "registry"]
@@ -35,7 +34,8 @@ _NUMBERED = 1000
 class Registry:
     """A collection of breakers by name, with default options for those made in it.
 
-    Iteration yields the breakers, `len()` is their number, and `in` takes a name. Any thread may call any method.
+    Iteration yields the breakers, `len()` is their number, and `in` takes a name. Any thread may call any method. It is
+    true, even if it is empty. Copies of a registry are that registry.
 
     A module that is executed again (a reload, a cell of a notebook) takes its definitions over: a breaker that it makes
     with other options than before replaces the one that it made then, and the log says so in a line.
@@ -247,6 +247,20 @@ class Registry:
         with self._lock:
             found = [reference() for reference in self._breakers.valuerefs()]  # a copy: breakers may be collected
         return iter([breaker for breaker in found if breaker is not None])
+
+    def __bool__(self) -> bool:
+        return True
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, object]) -> Self:
+        return self
+
+    def __reduce_ex__(self, protocol: object) -> str:
+        if self is registry:
+            return "registry"
+        raise TypeError(f"cannot pickle {self!r}: another process could not find it, unlike the default registry")
 
     def __len__(self) -> int:
         return len(self._breakers)

@@ -14,7 +14,7 @@ from .progress import Progress
 
 QUICK = {
     *("async_libraries", "backoff", "backoff_model", "blocks", "breaker_model", "closed", "control", "definitions"),
-    *("every_state", "results"),
+    *("every_state", "results", "travel"),
     *("half_open", "house", "keyed", "keyed_model", "listeners", "open", "options", "policies"),
     *("registry", "snapshots", "stress", "suite", "window_models", "wrapping"),
 }
