@@ -6,6 +6,9 @@ from circuitbreaker import circuit
 def charge(card): ...
 """
 
+from sys import modules as _modules
+
+from ._circuit.circuit import Circuit as _Circuit
 from ._circuit.listeners import Listener
 from .backoff import ExponentialBackoff, Opening, RetryAfter, Strategy
 from .breaker import CircuitBreaker
@@ -80,3 +83,7 @@ __all__ = [
 for _public in [globals()[_name] for _name in __all__]:  # They say where they are found, not where they are made.
     if isinstance(_public, type) and _public.__module__.startswith("circuitbreaker."):
         _public.__module__ = "circuitbreaker"
+
+# A circle of imports keeps these modules from importing what their annotations name; typing.get_type_hints looks there.
+_modules["circuitbreaker.registry"].CircuitBreaker = CircuitBreaker  # type: ignore[attr-defined]
+_modules["circuitbreaker.permit"].Circuit = _Circuit  # type: ignore[attr-defined]

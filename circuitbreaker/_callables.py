@@ -8,7 +8,7 @@ from functools import partial
 from types import MethodType
 from typing import Any
 
-__all__ = ["Kind", "any_callable", "is_awaitable", "kind_of", "plain_callable"]
+__all__ = ["Kind", "any_callable", "has_method", "is_awaitable", "kind_of", "plain_callable"]
 
 # inspect.CO_GENERATOR, CO_COROUTINE, CO_ITERABLE_COROUTINE (by types.coroutine) and CO_ASYNC_GENERATOR
 _GENERATOR, _COROUTINE, _ITERABLE_COROUTINE, _ASYNC_GENERATOR = 0x20, 0x80, 0x100, 0x200
@@ -46,7 +46,12 @@ def kind_of(function: Callable[..., Any]) -> Kind:
 
 def is_awaitable(value: object) -> bool:
     """Whether `value` can be awaited, judged by its type: an instance may claim to have any attribute."""
-    return hasattr(type(value), "__await__")
+    return has_method(value, "__await__")
+
+
+def has_method(value: object, name: str) -> bool:
+    """Whether the type of `value` has a method of this name."""
+    return hasattr(type(value), name)
 
 
 def plain_callable(name: str, value: Any) -> Callable[..., Any]:

@@ -6,7 +6,7 @@ import os
 from typing import Protocol
 from weakref import WeakValueDictionary
 
-__all__ = ["renew_in_child"]
+__all__ = ["all_renewable", "renew_in_child"]
 
 
 class _Renewable(Protocol):
@@ -19,6 +19,11 @@ _alive: WeakValueDictionary[int, _Renewable] = WeakValueDictionary()
 def renew_in_child(thing: _Renewable) -> None:
     """Call `thing._renew()` in every child forked while `thing` is alive. Keeps only a weak reference."""
     _alive[id(thing)] = thing
+
+
+def all_renewable() -> list[object]:
+    """What is alive of what was given to `renew_in_child`."""
+    return list(_alive.values())
 
 
 def _renew_all() -> None:  # pragma: no cover - runs in forked children, where nothing collects

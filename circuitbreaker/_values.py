@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from datetime import timedelta
+from operator import index
 from typing import Any, ClassVar
 
 __all__ = [
@@ -67,7 +68,12 @@ def _rebuild(kind: type[Value], fields: dict[str, object]) -> Value:
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    return isinstance(value, float) or _is_whole(value)
+
+
+def _is_whole(value: object) -> bool:
+    """Whether `value` is a whole number, such as numpy's, which are no `int`."""
+    return hasattr(type(value), "__index__") and not isinstance(value, bool)
 
 
 def boolean(name: str, value: Any) -> bool:
@@ -82,11 +88,11 @@ def boolean(name: str, value: Any) -> bool:
 
 def positive_count(name: str, value: Any) -> int:
     """`value`, if it is a whole number and at least 1."""
-    if not isinstance(value, int) or isinstance(value, bool):
+    if not _is_whole(value):
         raise TypeError(f"{name} must be a whole number, got {value!r}")
-    if value < 1:
+    if (number := index(value)) < 1:
         raise ValueError(f"{name} must be at least 1, got {value!r}")
-    return value
+    return number
 
 
 def one_line(text: str, most: int = 200) -> str:

@@ -12,11 +12,14 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 from ._callables import any_callable
 from ._calls.calls import call
 from ._calls.guard import guard
+from ._calls.travel import reduce_breaker
 from ._circuit.blocks import Blocks
 from ._circuit.circuit import Circuit
 from ._circuit.listeners import Listener
 from ._circuit.observable import Observable
+from ._definitions import Execution, execution
 from ._engine.periods import Closed
+from ._typing import Self, Unpack
 from ._values import quoted
 from ._values import seconds as in_seconds
 from .events import CircuitState, EventName, Hold, Metrics
@@ -25,9 +28,9 @@ from .permit import Permit
 from .registry import Registry, resolve_registry
 
 if TYPE_CHECKING:
-    from typing_extensions import Self, Unpack
-
     from ._calls.types import ClassMethod, Guarded, Method
+else:
+    Guarded = Callable  # for typing.get_type_hints
 
 __all__ = ["CircuitBreaker"]
 
@@ -48,7 +51,9 @@ class CircuitBreaker(Observable):
         permit = breaker.acquire()               # callback code
 
     A refused call raises `CircuitOpenError`, or returns what `fallback` returns. The guarded code's own exceptions
-    pass untouched (C3). Any thread or task may use any member, and no member waits for a guarded call to end.
+    pass untouched (C3). Any thread or task may use any member, and no member waits for a guarded call to end. A copy of
+    a breaker is that breaker. A pickle has its name and its options: where it is unpickled, the default registry finds
+    or makes it.
 
     Args:
         name: what `get_breaker` finds it by, for as long as it lives. Without a name it is in no registry.
@@ -60,7 +65,7 @@ class CircuitBreaker(Observable):
         TypeError: an option is unknown, or of the wrong type.
     """
 
-    __slots__ = ("__weakref__", "_blocks", "_circuit", "_clock", "_engine", "_settings")
+    __slots__ = ("__weakref__", "_blocks", "_circuit", "_clock", "_defined", "_engine", "_settings")
 
     def __init__(
         self, name: str | None = None, *, registry: Registry | EllipsisType | None = ..., **options: Unpack[Options]
@@ -72,6 +77,7 @@ class CircuitBreaker(Observable):
         self._circuit = Circuit("unnamed" if name is None else name, self._settings)
         self._engine, self._clock = self._circuit.engine, self._circuit.clock
         self._blocks = Blocks()
+        self._defined: Execution | None = None  # set by whoever registers it under a name that may be taken over
         if self._settings.auto_half_open:
             from ._circuit.waking import Waker  # It has a thread, which others need not import.
 
@@ -79,7 +85,7 @@ class CircuitBreaker(Observable):
         if self._settings.on_state_change is not None:
             self.on("state_change", self._settings.on_state_change)
         if home is not None and name is not None:
-            home.add(self)
+            home._define(self, execution())
 
     # Ways in
 
@@ -149,8 +155,9 @@ class CircuitBreaker(Observable):
 
         `function` may be a class, whose instance is made guarded.
 
-        If a plain function returns an awaitable, the call lasts until that has been awaited, and `call` returns a
-        coroutine in its place.
+        If a plain function returns a call that is not over, this one lasts until that is: a coroutine, a generator, a
+        future or task (which is returned as it is), a context manager that `contextlib` made of a generator. Any other
+        awaitable is replaced by a coroutine.
 
         Raises:
             CircuitOpenError: the circuit refused, and there is no `fallback`.
@@ -166,6 +173,17 @@ class CircuitBreaker(Observable):
     def __call__(self, function: Any, /) -> Any:
         """`function`, guarded: see `circuit`. Any number of functions may share one breaker."""
         return guard(self._circuit, self, function)
+
+    # Copies: the circuit is where it is, so a copy is the breaker itself, and a pickle finds it by its name.
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return self
+
+    def __reduce_ex__(self, protocol: object) -> tuple[Any, ...]:
+        return reduce_breaker(self)
 
     # Reading
 

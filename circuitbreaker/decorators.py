@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable
 from functools import partial
+from itertools import count
 from types import EllipsisType
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast, overload
 
 from ._callables import any_callable, plain_callable
+from ._calls.anew import note_new
 from ._calls.guard import check_fallback, guard_by_key
 from ._circuit.circuit import Circuit
+from ._definitions import execution, module_name
+from ._typing import Unpack
 from ._values import positive_count
 from .breaker import CircuitBreaker
 from .keyed import DEFAULT_MAXSIZE, KeyedBreakers
@@ -17,8 +21,6 @@ from .options import Options, Settings, merged
 from .registry import Registry, resolve_registry
 
 if TYPE_CHECKING:
-    from typing_extensions import Unpack
-
     from ._calls.types import ClassMethod, Decorator, DecoratorByKey, Guarded, Method
 
 __all__ = ["circuit"]
@@ -74,8 +76,8 @@ def circuit(
     Args:
         function: what to guard.
         name: the breaker's name, under which the registry holds it: the same name with the same options is the same
-            breaker. Without one, it is named after the function, with a number appended if that name is taken, and
-            lives as long as the function.
+            breaker. Without one, it is named after the function and its module (of a script, the name by which it could
+            be imported), with a number appended if that name is taken, and lives as long as the function.
         registry: where it is found; the default registry if not given, `None` for no registry.
         key: called with the call's arguments; returns the key of the breaker that guards this call. The result then
             has `breakers`, a mapping by key. What `key` raises goes to the caller, and nothing runs.
@@ -109,13 +111,21 @@ def _decorate(decorate: Callable[[Function], Any], function: Any) -> Any:
 
 
 def _guard_by_one(home: Registry | None, name: str | None, options: Options, function: Function) -> Any:
+    if name is not None:
+        if home is None:
+            return CircuitBreaker(name, registry=None, **options)(function)
+        return home.get_or_create(name, **options)(function)
+    stem = _name_of(function)
     if home is None:
-        breaker = CircuitBreaker(_name_of(function) if name is None else name, registry=None, **options)
-    elif name is None:
-        breaker = home._create(_name_of(function), options)
+        breaker = CircuitBreaker(stem, registry=None, **options)
     else:
-        breaker = home.get_or_create(name, **options)
+        breaker = home._create(stem, options, execution())
+    note_new(stem, getattr(breaker._engine.period, "tally", _NO_CALLS))
     return breaker(function)
+
+
+_NO_CALLS = count(1)
+"""What counts the calls of a definition that was taken over while its circuit was not closed."""
 
 
 def _guard_by_key(
@@ -129,6 +139,8 @@ def _guard_by_key(
 ) -> Any:
     stem = _name_of(function) if name is None else name
     breakers = KeyedBreakers(stem, maxsize=maxsize, registry=home, **options)
+    if name is None:
+        note_new(stem, breakers._ticks)  # It takes a number for a breaker that is made, and for each use.
     check_fallback(settings.fallback, function)
 
     def choose(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Circuit:
@@ -143,4 +155,4 @@ def _name_of(function: Function) -> str:
         function = function.func
     named = function if isinstance(getattr(function, "__qualname__", None), str) else type(function)
     module = getattr(named, "__module__", None)
-    return f"{module}.{named.__qualname__}" if module else named.__qualname__
+    return f"{module_name(module)}.{named.__qualname__}" if module else named.__qualname__

@@ -1,13 +1,12 @@
 """What a breaker reports: its state, the end of each call, its numbers. Frozen values without behaviour.
 
-Durations and waits are in seconds; times are aware datetimes in UTC.
+Durations and waits are in seconds; times are aware datetimes in UTC. Annotations are the types themselves, so that
+`typing.get_type_hints` needs to look up no name.
 """
-
-from __future__ import annotations
 
 from datetime import datetime
 from enum import Enum
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 __all__ = [
     "CallFailed",
@@ -28,8 +27,8 @@ EventName = Literal["state_change", "success", "failure", "rejected", "ignored",
 """The events that `breaker.on()` and `registry.on()` accept."""
 
 
-class CircuitState(Enum):
-    """The three states of a circuit."""
+class CircuitState(str, Enum):
+    """The three states of a circuit. Each is a string too, equal to its value."""
 
     CLOSED = "closed"
     OPEN = "open"
@@ -39,8 +38,8 @@ class CircuitState(Enum):
         return self.value
 
 
-class Hold(Enum):
-    """An order that overrides the circuit's state, without changing it, until `reset()` (M2)."""
+class Hold(str, Enum):
+    """An order that overrides the circuit's state, without changing it, until `reset()` (M2). It is a string too."""
 
     FORCED_OPEN = "force_open"
     FORCED_CLOSED = "force_closed"
@@ -155,3 +154,20 @@ class Metrics(NamedTuple):
     last_failure: LastFailure | None
     store: str | None = None
     """`"connected"`, `"connecting"` before the first answer, or `"unreachable: ..."`; `None` without a store."""
+
+
+def _equal(self: Any, other: Any) -> Any:
+    """Whether both are of one kind, with equal fields. A success is no failure, though it has the same fields."""
+    if not issubclass(type(other), tuple):
+        return NotImplemented
+    return type(self) is type(other) and self[:] == other[:]
+
+
+def _unequal(self: Any, other: Any) -> Any:
+    equal = _equal(self, other)
+    return equal if equal is NotImplemented else not equal
+
+
+_kinds: tuple[Any, ...] = (LastFailure, StateChange, CallSucceeded, CallFailed, CallIgnored, CallRejected, StoreChange)
+for _kind in (*_kinds, Metrics):  # To type checkers, the body of a NamedTuple cannot have these methods.
+    _kind.__eq__, _kind.__ne__ = _equal, _unequal

@@ -6,17 +6,14 @@ from collections.abc import Hashable, Iterator, Mapping
 from itertools import count
 from threading import RLock
 from types import EllipsisType
-from typing import TYPE_CHECKING
 
 from ._engine.periods import HalfOpen, opened_by
 from ._fork import renew_in_child
+from ._typing import Self, Unpack
 from ._values import one_line, positive_count
 from .breaker import CircuitBreaker
 from .options import Options, Settings, merged
 from .registry import Registry, resolve_registry
-
-if TYPE_CHECKING:
-    from typing_extensions import Unpack
 
 __all__ = ["DEFAULT_MAXSIZE", "KeyedBreakers"]
 
@@ -127,6 +124,18 @@ class KeyedBreakers(Mapping[Hashable, CircuitBreaker]):
 
     def __len__(self) -> int:
         return len(self._uses)
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, object]) -> Self:
+        return self
+
+    def __reduce_ex__(self, protocol: object) -> str:
+        raise TypeError(
+            f"cannot pickle the breakers of {self.name!r} by key: another process could not know which are meant. Put "
+            "what they guard into a module that both import"
+        )
 
     def __repr__(self) -> str:
         return f"<KeyedBreakers, {len(self)} of at most {self.maxsize}>"

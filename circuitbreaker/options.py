@@ -150,6 +150,12 @@ class Settings(Value):
             store=_optional(_store, "store", options),
         )
 
+    def options(self) -> Options:
+        """The options that make equal settings."""
+        fields = {**self._fields(), **self.outcomes._fields()}
+        del fields["outcomes"]
+        return cast("Options", fields)
+
     def differences(self, other: Settings) -> str:
         """Describe how `other` differs from this, option by option."""
         mine, theirs = ({**each._fields(), **each.outcomes._fields(), "outcomes": None} for each in (self, other))

@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING
 from weakref import ref
 
 from ._engine.periods import Admission, HalfOpen, Trial
+from ._typing import Self
 from ._values import quoted
 from .outcomes import NO_RESULT, Verdict
 
 if TYPE_CHECKING:
-    from typing_extensions import Self
-
     from ._circuit.circuit import Circuit
 
 __all__ = ["Permit", "is_within_trial"]

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
-from itertools import chain, count
 from threading import RLock
 from types import EllipsisType
 from typing import TYPE_CHECKING
@@ -16,23 +15,31 @@ from weakref import WeakValueDictionary
 
 from ._circuit.listeners import Listener
 from ._circuit.observable import Observable
+from ._definitions import Execution, execution
 from ._fork import renew_in_child
+from ._log import log
+from ._typing import Self, Unpack
 from ._values import one_line, quoted
 from .events import EventName
 from .options import Options, Settings, merged
 
 if TYPE_CHECKING:
-    from typing_extensions import Self, Unpack
-
     from .breaker import CircuitBreaker
 
 __all__ = ["Registry", "default_registry", "get_breaker", "registry"]
+
+_TRIES = 4
+_NUMBERED = 1000
 
 
 class Registry(Observable):
     """A collection of breakers by name, with default options for those made in it.
 
-    Iteration yields the breakers, `len()` is their number, and `in` takes a name. Any thread may call any method.
+    Iteration yields the breakers, `len()` is their number, and `in` takes a name. Any thread may call any method. It is
+    true, even if it is empty. Copies of a registry are that registry.
+
+    A module that is executed again (a reload, a cell of a notebook) takes its definitions over: a breaker that it makes
+    with other options than before replaces the one that it made then, and the log says so in a line.
 
     Args:
         defaults: see `Options`.
@@ -49,6 +56,7 @@ class Registry(Observable):
         self._breakers: WeakValueDictionary[str, CircuitBreaker] = WeakValueDictionary()
         self._held: dict[str, CircuitBreaker] = {}
         self._listeners: list[tuple[EventName, Listener, object]] = []
+        self._numbers: dict[str, tuple[int, int]] = {}
         renew_in_child(self)
 
     def get(self, name: str) -> CircuitBreaker:
@@ -65,17 +73,20 @@ class Registry(Observable):
 
         Raises:
             ValueError: there is one with other options, and the message shows the difference; or an option breaks its
-                rule.
+                rule. If the lines that made it are executed again, the new options apply instead, to a new breaker.
             TypeError: an option is unknown, or of the wrong kind.
         """
+        defined = execution()
+        self._take_over(name, defined, options)
         with self._lock:
             found = self._breakers.get(name)
             if found is None:
                 found = self._make(name, options)
                 if found is None:
                     return self.get_or_create(name, **options)
-            elif differences := Settings(merged(self.defaults, options)).differences(found._settings):
+            elif differences := self._differences(found, options):
                 raise ValueError(f"the name {quoted(name)} is taken by a breaker with other options: {differences}")
+            found._defined = defined
             self._held[name] = found
             return found
 
@@ -139,14 +150,79 @@ class Registry(Observable):
         for _, _, token in listeners:
             breaker._circuit.unlisten(token)
 
-    def _create(self, name: str, options: Options) -> CircuitBreaker:
-        """Return a new breaker called `name`, or `name#2`, `name#3` ... if that is taken. Keeps no reference to it."""
-        with self._lock:
-            names = chain([name], (f"{name}#{number}" for number in count(2)))
-            made = (self._make(each, options) for each in names if each not in self._breakers)
-            return next(breaker for breaker in made if breaker is not None)
+    def _define(self, breaker: CircuitBreaker, defined: Execution | None) -> None:
+        """Add a breaker that is `defined` by its constructor."""
+        breaker._defined = defined
+        self._take_over(breaker.name, defined, None)
+        self.add(breaker)
 
-    def _make(self, name: str, options: Options) -> CircuitBreaker | None:
+    def _create(self, name: str, options: Options, defined: Execution | None = None) -> CircuitBreaker:
+        """Return a breaker called `name`, or `name#2`, `name#3` ... if that is taken. Keeps no reference to it.
+
+        It is new, unless this is the definition of one that has the same options, `defined` again.
+        """
+        with self._lock:
+            while True:
+                free = self._free_name(name, defined)
+                self._take_over(free, defined, options)
+                found = self._breakers.get(free)
+                if found is None:
+                    found = self._make(free, options, defined)
+                elif defined is not None and defined.repeats(found._defined):
+                    log(
+                        "info",
+                        "circuit %s: %s is executed again; the circuit is the same",
+                        quoted(free),
+                        defined.module,
+                    )
+                    found._defined = defined
+                else:  # pragma: no cover - a signal handler took the name meanwhile: test_signals.py has it
+                    found = None
+                if found is not None:  # pragma: no branch - as above
+                    return found
+
+    def _free_name(self, name: str, defined: Execution | None) -> str:
+        """`name`, or the first of a few numbered ones that is free, or else one with a higher number than any before.
+
+        Trying a few for each that is made finds numbers that have become free, and costs the same however many there
+        are.
+        """
+        if self._is_free(name, defined):
+            return name
+        if len(self._numbers) >= _NUMBERED:
+            self._numbers.clear()  # What is kept of names is bounded (E7).
+        next_, highest = self._numbers.get(name, (2, 1))
+        for _ in range(_TRIES):
+            next_ = next_ if next_ <= highest else 2
+            found, next_ = next_, next_ + 1
+            if self._is_free(f"{name}#{found}", defined):
+                break
+        else:
+            found = highest + 1
+            while not self._is_free(f"{name}#{found}", defined):
+                found += 1
+        self._numbers[name] = next_, max(highest, found)
+        return f"{name}#{found}"
+
+    def _is_free(self, name: str, defined: Execution | None) -> bool:
+        taken = self._breakers.get(name)
+        return taken is None or (defined is not None and defined.repeats(taken._defined))
+
+    def _take_over(self, name: str, defined: Execution | None, options: Options | None) -> None:
+        """Make the name free if its breaker was made by the lines that are now `defined` again, with other options."""
+        old = self._breakers.get(name)
+        if old is None or defined is None or not defined.repeats(old._defined):
+            return
+        differences = None if options is None else self._differences(old, options)
+        if differences != "":
+            self.discard(old)
+            what = "a new breaker" if differences is None else f"a breaker with other options ({differences})"
+            log("info", "circuit %s: %s is executed again; %s takes its place", quoted(name), defined.module, what)
+
+    def _differences(self, breaker: CircuitBreaker, options: Options) -> str:
+        return Settings(merged(self.defaults, options)).differences(breaker._settings)
+
+    def _make(self, name: str, options: Options, defined: Execution | None = None) -> CircuitBreaker | None:
         """Return a new breaker called `name`; `None` if this thread took the name meanwhile.
 
         A signal handler may do that, or user code that runs while the breaker is made.
@@ -154,6 +230,7 @@ class Registry(Observable):
         from .breaker import CircuitBreaker  # That module imports this one.
 
         breaker = CircuitBreaker(name, registry=None, **merged(self.defaults, options))
+        breaker._defined = defined
         try:
             self.add(breaker)
         except ValueError:
@@ -168,6 +245,20 @@ class Registry(Observable):
         with self._lock:
             found = [reference() for reference in self._breakers.valuerefs()]  # a copy: breakers may be collected
         return iter([breaker for breaker in found if breaker is not None])
+
+    def __bool__(self) -> bool:
+        return True
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, object]) -> Self:
+        return self
+
+    def __reduce_ex__(self, protocol: object) -> str:
+        if self is registry:
+            return "registry"
+        raise TypeError(f"cannot pickle {self!r}: another process could not find it, unlike the default registry")
 
     def __len__(self) -> int:
         return len(self._breakers)

@@ -12,8 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 import wrapt
 
-from ..registry import default_registry, get_breaker
-
 if TYPE_CHECKING:
     from ..breaker import CircuitBreaker
     from ..keyed import KeyedBreakers
@@ -69,14 +67,11 @@ class GuardedObject(_GuardedObject):
         return self._self_breaker
 
     def __reduce__(self) -> Any:
-        breaker = self._self_breaker
-        if breaker.name not in default_registry() or get_breaker(breaker.name) is not breaker:
-            raise TypeError(f"cannot pickle {self.__wrapped__!r}: the default registry does not know {breaker!r}")
-        return _rebuild, (self.__wrapped__, breaker.name)
+        return _guarded_by, (self._self_breaker, self.__wrapped__)
 
 
-def _rebuild(wrapped: Callable[..., Any], name: str) -> Any:
-    return get_breaker(name)(wrapped)
+def _guarded_by(breaker: CircuitBreaker, wrapped: Callable[..., Any]) -> Any:
+    return breaker(wrapped)
 
 
 class GuardedObjectByKey(_GuardedObject):

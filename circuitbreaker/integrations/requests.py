@@ -88,10 +88,6 @@ class CircuitOpenConnectionError(CircuitOpenError, requests.ConnectionError):
 
     response: requests.Response | None = None
 
-    def __init__(self, *args: Any) -> None:
-        super().__init__(*args)
-        self.args = args  # OSError would leave it empty, and code that logs requests' errors uses it.
-
 
 class CircuitBreakerAdapter(BaseAdapter):
     """Guards the requests that `adapter` sends. It may be mounted at several prefixes, and used by many threads.
