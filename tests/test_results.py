@@ -477,6 +477,31 @@ def test_a_hidden_trial_closes_the_circuit_when_it_is_done(clock: ManualClock) -
     assert breaker.state is CircuitState.CLOSED
 
 
+START: dict[str, Callable[[Any], Any]] = {
+    "coroutine": lambda coro: coro,
+    "task": asyncio.ensure_future,
+    "gathered": asyncio.gather,
+}
+
+
+@each_way
+@pytest.mark.parametrize("start", START.values(), ids=START.keys())
+@pytest.mark.parametrize("depth", [1, 2, 3])
+async def test_a_call_inside_a_hidden_trial_rides_on_it(way: Way, start: Any, depth: int, clock: ManualClock) -> None:
+    """H5, W6."""
+    breaker = make_due(clock)
+    nested = way(breaker, lambda: work())
+    for _ in range(depth):
+
+        async def outer(inner: Callable[[], Any] = nested) -> None:
+            await inner()
+
+        nested = way(breaker, lambda outer=outer: start(outer()))
+    await nested()
+    assert breaker.state is CircuitState.CLOSED
+    assert breaker.metrics().total_rejections == 0
+
+
 async def test_a_hidden_trial_that_is_never_awaited_gives_its_attempt_back(clock: ManualClock) -> None:
     """W6, H3"""
     breaker = make_due(clock)
