@@ -72,7 +72,7 @@ class FleetWatch(SparseWatch):
         """Why to open here. With a quorum, by what this process saw alone; what all saw is proposed to the fleet."""
         self.ask()
         if self._alone is None:
-            self.slow_trial = self._fleet.slow_trial
+            self.slow_trial: float = self._fleet.slow_trial
             return fleet
         self.slow_trial = self._alone.slow_trial
         if fleet is not None:
