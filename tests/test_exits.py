@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -201,6 +202,14 @@ def test_a_trial_that_cannot_be_judged_for_an_exit_gives_its_attempt_back(clock:
 def test_the_codes_own_error_does_not_pass_though_a_handler_is_in_force(clock: ManualClock) -> None:
     """E4"""
     breaker = CircuitBreaker(failure_threshold=1, clock=clock, is_failure=lambda error: 1 / 0 > 0)
+    assert attempt(breaker, fail) == "Boom"
+    assert breaker.state is CircuitState.OPEN
+
+
+def test_without_signal_an_error_is_the_codes_own(clock: ManualClock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """E4"""
+    breaker = CircuitBreaker(failure_threshold=1, clock=clock, is_failure=lambda error: 1 / 0 > 0)
+    monkeypatch.delitem(sys.modules, "signal")
     assert attempt(breaker, fail) == "Boom"
     assert breaker.state is CircuitState.OPEN
 

@@ -345,3 +345,22 @@ def test_a_listener_hears_no_more_after_it_unsubscribed_itself() -> None:
     attempt(breaker)
     attempt(breaker)
     assert len(heard) == 1
+
+
+def test_another_threads_turn_may_end_while_this_one_looks_at_it() -> None:
+    """C3, E4: `checks.schedules` finds when."""
+
+    class JustEnded(dict[str, object]):
+        def setdefault(self, key: str, mine: object = None) -> object:
+            return "another thread's"
+
+    breaker = CircuitBreaker(failure_threshold=1)
+    heard: list[object] = []
+    breaker.on("state_change", heard.append)
+    listeners: Any = breaker._circuit.listeners
+    listeners._publisher, usual = JustEnded(), listeners._publisher
+    assert attempt(breaker, fail) == "Boom"
+    assert heard == []
+    listeners._publisher = usual
+    attempt(breaker)
+    assert len(heard) == 1

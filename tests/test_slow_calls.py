@@ -230,6 +230,17 @@ def test_policies_that_must_agree_do_so_on_an_outcome(make: Make, clock: ManualC
     assert breaker.state is CircuitState.OPEN
 
 
+def test_each_policy_says_for_itself_what_slow_is(make: Make, clock: ManualClock) -> None:
+    """E12"""
+    most = SlowCallRate(1.0, slower_than=1, calls=4, minimum_calls=4)
+    breaker = make(trip=most | SlowCallRate(1.0, slower_than=9, calls=2, minimum_calls=2))
+    for _ in range(3):
+        give_up(breaker, clock, after=5)
+        assert breaker.state is CircuitState.CLOSED
+    give_up(breaker, clock, after=5)
+    assert breaker.metrics().reason == "slow call rate (over 1 s) 100 % of 4 calls, threshold 100 %"
+
+
 def test_one_that_is_given_up_after_its_period_changes_nothing(make: Make, clock: ManualClock) -> None:
     """E1"""
     breaker = make()

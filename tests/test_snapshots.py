@@ -254,6 +254,33 @@ def test_a_call_in_flight_belongs_to_a_period_that_has_ended(clock: ManualClock)
     assert breaker.metrics().total_failures == 1
 
 
+def test_trials_that_are_out_are_told_oldest_first(clock: ManualClock) -> None:
+    """H1, H4: those that have ended hold no attempt."""
+    breaker = CircuitBreaker(registry=None, failure_threshold=1, success_threshold=3, clock=clock)
+    trip(breaker)
+    clock.advance(30)
+    permits = [breaker.acquire() for _ in range(3)]
+    permits[1].success()
+    period: Any = engine_of(breaker).period
+    assert period.trials == [permits[0].trial, permits[2].trial]
+    for permit in permits:
+        permit.release()
+
+
+def test_where_the_rules_do_not_allow_trials_a_half_open_period_is_restored_as_the_open_one_before_it(
+    clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """S4: a process of a fleet has trials only with a lease."""
+    breaker = make_due(clock)
+    permit = breaker.acquire()
+    other = CircuitBreaker(registry=None, clock=clock)
+    monkeypatch.setattr(type(engine_of(other)._rules), "half_open", lambda *_: None)
+    engine_of(other).restore(snapshot_of(breaker, clock), clock.monotonic())
+    assert other.state is CircuitState.OPEN
+    assert breaker.state is CircuitState.HALF_OPEN
+    permit.release()
+
+
 def test_a_restore_publishes_nothing(clock: ManualClock) -> None:
     """E5"""
     breaker, heard = CircuitBreaker(registry=None, clock=clock), []

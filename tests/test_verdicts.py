@@ -204,6 +204,10 @@ def test_knots_come_to_an_end() -> None:
     for _ in range(60):
         many = group(many, many)
     assert verdict(many, is_failure=OSError) == "success"
+    wide: Exception = KeyError()
+    for _ in range(5):
+        wide = group(*[wide] * 10)
+    assert verdict(wide, is_failure=OSError) == "success"
     long = caused(*(Boom() for _ in range(100)), ConnectionError())
     assert verdict(long, is_failure=ConnectionError) == "success"
     assert verdict(caused(*(Boom() for _ in range(9)), ConnectionError()), is_failure=ConnectionError) == "failure"

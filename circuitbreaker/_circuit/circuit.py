@@ -262,8 +262,10 @@ class Circuit:
         change = step(*args)
         if change is not None and "state_change" in self.listeners.by_event:
             self._queue(change)
-        if self.user_code.exit is not None:
-            self.user_code.pass_exit()
+        outside = self.user_code.exit
+        if outside is not None:  # It waited until the step was complete.
+            self.user_code.exit = None
+            raise outside
 
     def _queue(self, change: Transition) -> None:
         at = moment(self.clock, change.at)

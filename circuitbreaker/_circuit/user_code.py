@@ -49,12 +49,6 @@ class UserCode:
             self.exit = self.exit or outside
             return default
 
-    def pass_exit(self) -> None:
-        """Raise what came from outside during the step that is now complete."""
-        outside, self.exit = self.exit, None
-        if outside is not None:
-            raise outside
-
     def log(self) -> None:
         """Log what was raised since the last call. Called with no lock held."""
         with suppress(IndexError):  # if another thread took what was there
