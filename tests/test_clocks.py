@@ -272,6 +272,19 @@ def test_the_last_success_of_a_clock_that_was_set_back_is_not_the_last_for_ever(
     assert last.timestamp() == 1030
 
 
+def test_a_success_that_only_a_hold_admitted_is_not_the_last_for_ever_either() -> None:
+    """M2, E4"""
+    clock = Clock(3e9)
+    breaker = CircuitBreaker(clock=clock, failure_threshold=1)
+    trip(breaker)
+    breaker.force_closed()
+    attempt(breaker)
+    clock.now = clock.wall = 1000.0
+    last = breaker.metrics().last_success_time
+    assert last is not None
+    assert last.timestamp() == 1000
+
+
 @pytest.mark.parametrize("hold", ["force_closed", "shadow"])
 def test_a_hold_goes_on_by_a_clock_that_was_set_back(hold: str) -> None:
     """M2"""

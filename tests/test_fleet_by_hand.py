@@ -84,6 +84,20 @@ def test_a_policy_that_needs_no_failure_opens_the_fleets_circuit(world: World) -
     assert states(world) == {"open"}
 
 
+def test_a_success_completes_a_minimum_that_others_reached_while_an_answer_was_under_way(world: World) -> None:
+    """S2, C2: it is shown to the policy, though another one was shown since the report."""
+    one, other = world.grow(2, trip=FailureRate(0.5, calls=100, minimum_calls=10))
+    one.fail(5)
+    one.exchange()
+    attempt(other.breaker)
+    other.send()
+    attempt(other.breaker)
+    other.hear()
+    assert other.state == "closed", "nine calls, five of which failed"
+    attempt(other.breaker)
+    assert other.state == "open"
+
+
 def test_failures_of_long_ago_count_in_a_window_of_calls(world: World) -> None:
     """S2: their process is not among the failing any more."""
     one, other = world.grow(2, trip=FailureRate(0.5, calls=100, minimum_calls=10))
