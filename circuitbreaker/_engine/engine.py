@@ -145,7 +145,6 @@ class Engine:
         self._last_success = min(self._last_success, now)
         if self.bypass is not None:
             self.bypass.set_back(now)
-        self.refresh()
 
     # How calls end
 
