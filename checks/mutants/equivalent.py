@@ -18,6 +18,14 @@ _EQUIVALENT: dict[str, dict[str, dict[str, tuple[int, str]]]] = {
             "NumberReplacer": (2, "`_failure_streak` is set when the first closed period ends, and not read before."),
             "DeleteStatement": (2, "Both are set before they are read."),
         },
+        "Engine.is_ahead": {
+            "ReplaceComparisonOperator_Lt_LtE": (1, "Nothing changes for what happened at this moment.")
+        },
+        "Engine.release": {
+            "ReplaceComparisonOperator_LtE_Eq": (1, "The watch itself counts no call that was not slower."),
+            "ReplaceComparisonOperator_LtE_Lt": (1, "The watch itself counts no call that was not slower."),
+        },
+        "Engine._release_trial": {"DeleteStatement": (1, "A function that ends returns `None` too.")},
         "Engine.refresh": {"ReplaceComparisonOperator_Lt_NotEq": (1, "Nothing is more than infinity.")},
         "Engine.last_success_at": {
             "ReplaceComparisonOperator_Gt_NotEq": (1, "Nothing is less than minus infinity."),
