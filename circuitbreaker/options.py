@@ -8,7 +8,7 @@ from typing import Any, TypedDict, cast
 
 from ._callables import any_callable, plain_callable
 from ._sharing import Sharing
-from ._values import Value, positive_count, seconds
+from ._values import Value, boolean, positive_count, seconds
 from .backoff import Strategy, as_strategy
 from .clock import Clock, SystemClock
 from .events import StateChange
@@ -140,7 +140,7 @@ class Settings(Value):
             success_threshold=success_threshold,
             half_open_max_attempts=attempts,
             half_open_timeout=_optional(seconds, "half_open_timeout", options),
-            auto_half_open=_switch("auto_half_open", options.get("auto_half_open", False)),
+            auto_half_open=boolean("auto_half_open", options.get("auto_half_open", False)),
             outcomes=Outcomes(
                 options.get("is_failure", Exception), options.get("ignore", ()), options.get("is_failure_result")
             ),
@@ -158,7 +158,7 @@ class Settings(Value):
 
     def differences(self, other: Settings) -> str:
         """Describe how `other` differs from this, option by option."""
-        mine, theirs = ({**each._fields(), **each.outcomes._fields(), "outcomes": None} for each in (self, other))
+        mine, theirs = dict(self.options()), dict(other.options())
         return "; ".join(
             f"{name} {theirs[name]!r} there, {mine[name]!r} here" for name in mine if mine[name] != theirs[name]
         )
@@ -196,12 +196,6 @@ def _trip(options: Mapping[str, Any]) -> TripPolicy:
 def _optional(check: Callable[[str, Any], Any], name: str, options: Mapping[str, Any]) -> Any:
     value = options.get(name)
     return None if value is None else check(name, value)
-
-
-def _switch(name: str, value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise TypeError(f"{name} must be True or False, got {value!r}")
-    return value
 
 
 def _store(name: str, store: Any) -> Sharing:
