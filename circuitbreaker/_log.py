@@ -13,12 +13,14 @@ _AT_MOST = 1000
 _warned: set[tuple[object, ...]] = set()
 
 
-def log(level: Literal["info", "warning"], text: str, *args: object) -> None:
-    """Log `text % args`."""
-    with suppress(Exception):
+def log(
+    level: Literal["info", "warning", "error"], text: str, *args: object, error: BaseException | None = None
+) -> None:
+    """Log `text % args`, and `error` with its traceback if there is one."""
+    with suppress(Exception):  # also of the import, at shutdown
         from logging import getLogger  # Most programs have imported it; the others need not pay for it.
 
-        getattr(getLogger("circuitbreaker"), level)(text, *args)
+        getattr(getLogger("circuitbreaker"), level)(text, *args, exc_info=error)
 
 
 def warn_once(text: str, *args: object) -> None:

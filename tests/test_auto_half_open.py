@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import subprocess
 import sys
@@ -204,6 +205,22 @@ def test_what_goes_wrong_in_the_thread_is_logged_and_goes_no_further(caplog: pyt
     waking._timer.call_in(0.01, done.set)
     assert done.wait(30)
     assert [each.getMessage() for each in caplog.records] == ["a circuit's half-open period could not begin"]
+
+
+def test_a_logging_handler_that_raises_ends_no_other_circuits_wait(caplog: pytest.LogCaptureFixture) -> None:
+    """E4"""
+
+    def refuse(record: logging.LogRecord) -> bool:
+        raise ValueError
+
+    done = threading.Event()
+    caplog.handler.addFilter(refuse)
+    try:
+        waking._timer.call_in(0.0, sys.exit)
+        waking._timer.call_in(0.01, done.set)
+        assert done.wait(30)
+    finally:
+        caplog.handler.removeFilter(refuse)
 
 
 def test_a_clock_that_goes_slower_than_the_threads_is_asked_again() -> None:

@@ -13,6 +13,7 @@ from contextlib import suppress
 from contextvars import ContextVar
 from typing import Any, TypeVar
 
+from .._log import log
 from .._values import quoted
 
 __all__ = ["UserCode", "is_inside", "scopes"]
@@ -61,10 +62,7 @@ def _log(name: str, what: str, error: BaseException) -> None:
     scope: list[object] = [_LOGGING]
     try:
         scopes.set((*outer, scope))
-        with suppress(Exception):  # of a logging handler, or of the import at shutdown: the caller must not see it (E4)
-            from logging import getLogger  # Most programs have imported it; the others need not pay for it.
-
-            getLogger("circuitbreaker").error("circuit %s: its %s raised", quoted(name), what, exc_info=error)
+        log("error", "circuit %s: its %s raised", quoted(name), what, error=error)
     finally:
         scope[0] = None  # It is no call, so no interrupt comes before the next line is done.
         scopes.set(outer)

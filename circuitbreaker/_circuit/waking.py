@@ -10,13 +10,13 @@ import time
 from collections.abc import Callable
 from heapq import heappop, heappush
 from itertools import count
-from logging import getLogger
 from threading import TIMEOUT_MAX, Condition, Thread
 from weakref import ref
 
 from .._engine.engine import forces
 from .._engine.periods import Open
 from .._fork import renew_in_child
+from .._log import log
 from ..clock import Clock, ManualClock
 from ..events import CircuitState, StateChange
 from .circuit import Circuit
@@ -117,8 +117,8 @@ class _Timer:
         while (function := self._next()) is not None:
             try:
                 function()
-            except BaseException:  # what comes out of a listener ends no other circuit's wait
-                getLogger("circuitbreaker").exception("a circuit's half-open period could not begin")
+            except BaseException as error:  # what comes out of a listener ends no other circuit's wait
+                log("error", "a circuit's half-open period could not begin", error=error)
             del function
 
     def _next(self) -> Callable[[], None] | None:
