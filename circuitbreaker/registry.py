@@ -30,6 +30,7 @@ __all__ = ["Registry", "default_registry", "get_breaker", "registry"]
 
 _TRIES = 4
 _NUMBERED = 1000
+_AGAIN = "circuit %s: %s is executed again; %s"
 
 
 class Registry(Observable):
@@ -166,20 +167,13 @@ class Registry(Observable):
                 free = self._free_name(name, defined)
                 self._take_over(free, defined, options)
                 found = self._breakers.get(free)
-                if found is None:
-                    found = self._make(free, options, defined)
-                elif defined is not None and defined.repeats(found._defined):
-                    log(
-                        "info",
-                        "circuit %s: %s is executed again; the circuit is the same",
-                        quoted(free),
-                        defined.module,
-                    )
+                if found is not None and defined is not None and defined.repeats(found._defined):
+                    log("info", _AGAIN, quoted(free), defined.module, "the circuit is the same")
                     found._defined = defined
-                else:  # pragma: no cover - a signal handler took the name meanwhile: test_signals.py has it
-                    found = None
-                if found is not None:  # pragma: no branch - as above
                     return found
+                made = self._make(free, options, defined)
+                if made is not None:  # pragma: no branch - a signal handler took the name: test_signals.py has it
+                    return made
 
     def _free_name(self, name: str, defined: Execution | None) -> str:
         """`name`, or the first of a few numbered ones that is free, or else one with a higher number than any before.
@@ -217,7 +211,7 @@ class Registry(Observable):
         if differences != "":
             self.discard(old)
             what = "a new breaker" if differences is None else f"a breaker with other options ({differences})"
-            log("info", "circuit %s: %s is executed again; %s takes its place", quoted(name), defined.module, what)
+            log("info", _AGAIN, quoted(name), defined.module, f"{what} takes its place")
 
     def _differences(self, breaker: CircuitBreaker, options: Options) -> str:
         return Settings(merged(self.defaults, options)).differences(breaker._settings)

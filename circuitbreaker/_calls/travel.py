@@ -24,7 +24,7 @@ __all__ = ["reduce_breaker"]
 def reduce_breaker(breaker: CircuitBreaker) -> tuple[Any, ...]:
     """What pickle keeps of `breaker`. Raises `TypeError` if the default registry does not know it."""
     name = breaker.name
-    if name not in default_registry() or default_registry().get(name) is not breaker:
+    if _known(name) is not breaker:
         raise TypeError(
             f"cannot pickle a breaker: the default registry does not know {breaker!r}, so another process could not "
             "find it. Give it a name there, or leave it out of what is pickled"
@@ -42,16 +42,21 @@ def _packed(breaker: CircuitBreaker) -> bytes | None:
         return None
 
 
-def _find(name: str, packed: bytes | None) -> CircuitBreaker:
+def _known(name: str) -> CircuitBreaker | None:
     registry = default_registry()
-    if name in registry:
-        return registry.get(name)
+    return registry.get(name) if name in registry else None
+
+
+def _find(name: str, packed: bytes | None) -> CircuitBreaker:
+    known = _known(name)
+    if known is not None:
+        return known
     import pickle
 
     cause: Exception | None = None
     if packed is not None:
         try:
-            return registry.get_or_create(name, **pickle.loads(packed).options())
+            return default_registry().get_or_create(name, **pickle.loads(packed).options())
         except Exception as error:  # such as a function of the other process's __main__
             cause = error
     raise pickle.UnpicklingError(
@@ -61,9 +66,9 @@ def _find(name: str, packed: bytes | None) -> CircuitBreaker:
 
 
 def _reduce_circuit(circuit: Circuit) -> tuple[Any, ...]:
-    for breaker in default_registry():
-        if breaker._circuit is circuit:
-            return _circuit_of, (breaker,)
+    breaker = _known(circuit.name)
+    if breaker is not None and breaker._circuit is circuit:
+        return _circuit_of, (breaker,)
     raise TypeError(
         f"cannot pickle what is guarded by the breaker {circuit.name!r}: the default registry does not know it, so "
         "another process could not find it. Give it a name there, or put the function into a module that both import"
