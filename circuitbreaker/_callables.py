@@ -8,10 +8,10 @@ from functools import partial
 from types import MethodType
 from typing import Any
 
-__all__ = ["Kind", "any_callable", "has_method", "is_awaitable", "kind_of", "plain_callable"]
+__all__ = ["ITERABLE_COROUTINE", "Kind", "any_callable", "has_method", "is_awaitable", "kind_of", "plain_callable"]
 
 # inspect.CO_GENERATOR, CO_COROUTINE, CO_ITERABLE_COROUTINE (by types.coroutine) and CO_ASYNC_GENERATOR
-_GENERATOR, _COROUTINE, _ITERABLE_COROUTINE, _ASYNC_GENERATOR = 0x20, 0x80, 0x100, 0x200
+_GENERATOR, _COROUTINE, ITERABLE_COROUTINE, _ASYNC_GENERATOR = 0x20, 0x80, 0x100, 0x200
 _AROUND_ANOTHER = (partial, MethodType)
 
 
@@ -37,7 +37,7 @@ def kind_of(function: Callable[..., Any]) -> Kind:
     flags = getattr(code, "co_flags", 0)
     if not isinstance(flags, int):  # an object that claims to have every attribute
         return Kind.PLAIN
-    if flags & (_COROUTINE | _ITERABLE_COROUTINE):
+    if flags & (_COROUTINE | ITERABLE_COROUTINE):
         return Kind.COROUTINE
     if flags & _GENERATOR:
         return Kind.GENERATOR

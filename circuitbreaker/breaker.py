@@ -28,7 +28,7 @@ from .permit import Permit
 from .registry import Registry, resolve_registry
 
 if TYPE_CHECKING:
-    from ._calls.types import ClassMethod, Guarded, Method
+    from ._calls.types import Guarded, M
 else:
     Guarded = Callable  # for typing.get_type_hints
 
@@ -36,7 +36,6 @@ __all__ = ["CircuitBreaker"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
-M = TypeVar("M", bound="Method[...] | ClassMethod[...]")
 
 
 class CircuitBreaker(Observable):

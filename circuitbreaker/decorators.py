@@ -21,14 +21,13 @@ from .options import Options, Settings, merged
 from .registry import Registry, resolve_registry
 
 if TYPE_CHECKING:
-    from ._calls.types import ClassMethod, Decorator, DecoratorByKey, Guarded, Method
+    from ._calls.types import Decorator, DecoratorByKey, Guarded, M
 
 __all__ = ["circuit"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
 S = TypeVar("S")
-M = TypeVar("M", bound="Method[...] | ClassMethod[...]")
 Function = Callable[..., Any]
 
 

@@ -14,7 +14,7 @@ from types import AsyncGeneratorType, CodeType, CoroutineType, FunctionType, Gen
 from typing import Any
 from weakref import ref
 
-from .._callables import Kind, is_awaitable, kind_of
+from .._callables import ITERABLE_COROUTINE, Kind, is_awaitable, kind_of
 
 __all__ = ["ORDINARY", "Results", "Shape", "context_kind", "results_of", "shape"]
 
@@ -26,7 +26,6 @@ _FIRST = 100
 ORDINARY = frozenset((type(None), bool, int, float, complex, str, bytes, bytearray, list, tuple, dict, set, frozenset))
 """Types of results that need no second look."""
 
-_ITERABLE_COROUTINE = 0x100  # inspect.CO_ITERABLE_COROUTINE, by types.coroutine
 _STARTS = {"create_task", "ensure_future", "run_coroutine_threadsafe", "run_in_executor", "submit", "wrap_future"}
 """Names of what starts a call and returns before it is over."""
 
@@ -70,7 +69,7 @@ def shape(result: Any) -> Shape | None:
     """What kind of unfinished call `result` is, judged by its type; `None` if it is none."""
     kind: Any = type(result)  # pyright: ignore[reportUnknownVariableType] - narrowed
     if kind is GeneratorType:
-        return Shape.COROUTINE if result.gi_code.co_flags & _ITERABLE_COROUTINE else Shape.GENERATOR
+        return Shape.COROUTINE if result.gi_code.co_flags & ITERABLE_COROUTINE else Shape.GENERATOR
     known = next((_SHAPES[each] for each in kind.__mro__ if each in _SHAPES), None)
     if known is not None:
         # What contextlib calls `gen` may be another iterator, which cannot be replaced.

@@ -11,7 +11,7 @@ from ..keyed import KeyedBreakers
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-__all__ = ["BoundGuarded", "BoundGuardedByKey", "Decorator", "DecoratorByKey", "Guarded", "GuardedByKey", "Method"]
+__all__ = ["BoundGuarded", "BoundGuardedByKey", "Decorator", "DecoratorByKey", "Guarded", "GuardedByKey", "M"]
 
 P = ParamSpec("P")
 Q = ParamSpec("Q")
