@@ -16,12 +16,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping
 from http import HTTPStatus
-from logging import getLogger
 from types import EllipsisType, TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
 
 from ._callables import plain_callable
 from ._causes import is_cancellation
+from ._log import log
 from ._values import boolean
 from .backoff import RetryAfter, as_strategy
 from .errors import CircuitBreakerError, CircuitOpenError
@@ -43,8 +43,6 @@ __all__ = [
     "Judge",
     "PartJudge",
 ]
-
-_logger = getLogger("circuitbreaker")
 
 FAILURE_STATUSES: frozenset[int] = frozenset({429, 500, 502, 503, 504})
 """The status codes that count against a server: it fails or is overloaded. Any other status is a valid answer."""
@@ -101,8 +99,10 @@ class FailedResponseError(CircuitBreakerError):
         """The `Retry-After` header, if it has a meaning with this status; `RetryAfter` reads it."""
 
     def __str__(self) -> str:
-        known = {each.value: each.phrase for each in HTTPStatus}
-        return f"{self.status} {known.get(self.status, '')}".rstrip()
+        try:
+            return f"{self.status} {HTTPStatus(self.status).phrase}"
+        except ValueError:
+            return str(self.status)
 
 
 class FailedBodyError(CircuitBreakerError):
@@ -141,7 +141,7 @@ class ClientGuard:
     ) -> None:
         ours: dict[str, Any] = {**(options or {})}
         _check_names(ours)
-        self._name: str = ours.pop("name", name)
+        name = ours.pop("name", name)
         self._key = plain_callable("key", ours.pop("key", key))
         self._default_judge = judge
         self._judge = plain_callable("judge", ours.pop("judge", judge))
@@ -150,12 +150,9 @@ class ClientGuard:
         """The user's judge of the parts of a body, if there is one."""
         self.timed_until: str = _one_of("timed_until", ours.pop("timed_until", "headers"), ("headers", "end"))
         retry_after = boolean("retry_after", ours.pop("retry_after", True))
-        maxsize, registry = ours.pop("maxsize", DEFAULT_MAXSIZE), ours.pop("registry", ...)
+        maxsize, home = ours.pop("maxsize", DEFAULT_MAXSIZE), resolve_registry(ours.pop("registry", ...), name)
         self.breakers: KeyedBreakers = KeyedBreakers(
-            self._name,
-            maxsize=maxsize,
-            registry=registry,
-            **_breaker_options(ours, resolve_registry(registry, self._name), retry_after),
+            name, maxsize=maxsize, registry=home, **_breaker_options(ours, home, retry_after)
         )
         """The breakers, by key."""
 
@@ -167,13 +164,13 @@ class ClientGuard:
         """Judge `end`, a response or an exception. If the user's judge raises, the default one decides."""
         try:
             failed: bool | None = self._judge(end)
-        except Exception:
-            _logger.exception("%s: judge raised; the default judge decides", self._name)
+        except Exception as error:
+            log("error", "%s: judge raised; the default judge decides", self.breakers.name, error=error)
             return self._default_judge(end)
         return failed
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self._name!r}, {len(self.breakers)} breakers>"
+        return f"<{type(self).__name__} {self.breakers.name!r}, {len(self.breakers)} breakers>"
 
 
 class ClientCall:
@@ -238,8 +235,8 @@ class ClientCall:
     def _is_failure(self, part: object, judge_part: PartJudge) -> bool:
         try:
             failed = bool(judge_part(part))
-        except Exception:
-            _logger.exception("%s: judge_part raised; it is not called for the rest", self._guard.breakers.name)
+        except Exception as error:
+            log("error", "%s: judge_part raised; it is not called for the rest", self._guard.breakers.name, error=error)
             self._judge_part = None
             return False
         if failed:

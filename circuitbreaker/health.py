@@ -13,11 +13,11 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from http import HTTPStatus
 from importlib.resources import files
-from logging import getLogger
 from types import EllipsisType
 from typing import TYPE_CHECKING, Any, cast
 
 from ._callables import plain_callable
+from ._log import log
 from ._values import positive_count, quoted
 from .clock import utc
 from .events import CircuitState, Hold, LastFailure, Metrics
@@ -38,7 +38,6 @@ SCHEMA: str = files("circuitbreaker").joinpath("health.schema.json").read_text(e
 Critical = Iterable[str] | Callable[[str], bool]
 """Names of circuits, or a predicate on a name. If it raises, the error is logged and the circuit is not critical."""
 
-_logger = getLogger("circuitbreaker")
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")  # b64token (RFC 6750, 2.1)
 
 
@@ -212,8 +211,13 @@ def _names(critical: Iterable[Any]) -> frozenset[str]:
 def _ask(predicate: Callable[[str], bool], name: str) -> bool:
     try:
         return bool(predicate(name))
-    except Exception:
-        _logger.exception("health: the predicate critical raised for %s; the circuit is not critical", quoted(name))
+    except Exception as error:
+        log(
+            "error",
+            "health: the predicate critical raised for %s; the circuit is not critical",
+            quoted(name),
+            error=error,
+        )
         return False
 
 

@@ -49,7 +49,7 @@ class Agreement:
     @property
     def is_at_rest(self) -> bool:
         """Whether there is nothing to wait for: the circuit is closed for all, and not held."""
-        return self.snapshot is None or (self.is_closed and not self.hold and self.local_opening is None)
+        return self.is_closed and not self.hold and self.local_opening is None
 
     def is_news(self, snapshot: Snapshot) -> bool:
         """Whether `snapshot` contains a decision that is not known here."""

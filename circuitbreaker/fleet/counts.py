@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .._engine.periods import Closed, total
+from .._engine.periods import Closed
 from .._engine.watches import Outcome
 from .messages import Batch, Counts, Snapshot
 from .tallies import Tallies, Tally, add, clip, count, subtract
@@ -16,7 +16,6 @@ class LocalCounts:
     __slots__ = (
         "_calls",
         "_confirmed",
-        "_failures",
         "_fleet_streak",
         "_leading",
         "_reported",
@@ -36,7 +35,6 @@ class LocalCounts:
     def _clear(self) -> None:
         self._calls = [Tally()] * (len(self.slow_thresholds) + 1)
         self._seconds = [Tally(0.0, 0.0)] * len(self._calls)
-        self._failures = 0
         self._leading = 0
 
     def add(self, outcome: Outcome) -> None:
@@ -45,10 +43,8 @@ class LocalCounts:
         self._seconds[level] = self._seconds[level].plus(outcome.failed, outcome.duration)
         if level or outcome.failed:
             self._calls[level] = self._calls[level].plus(outcome.failed, 1)
-        if outcome.failed:
-            self._failures += 1
-            if outcome.number - self._reported == self._failures:
-                self._leading = self._failures
+        if outcome.failed and outcome.number - self._reported == self._leading + 1:
+            self._leading += 1
 
     def streak_with(self, outcome: Outcome) -> int:
         """Failures in a row up to `outcome`, including those of other processes before it."""
@@ -57,13 +53,13 @@ class LocalCounts:
 
     def longest_streak(self, period: Closed, snapshot: Snapshot) -> int:
         """The fleet's failures in a row, with those after them that are not reported yet."""
-        unreported = total(period.tally) - self._reported
+        unreported = period.calls - self._reported
         goes_on = snapshot.streak == snapshot.streak_at_success and period.streak >= unreported
         return snapshot.streak_at_success + unreported if goes_on else snapshot.streak_at_success
 
     def collect(self, period: Closed) -> Counts | None:
         """What is to be reported; `None` if no call ended."""
-        last = min(period.final, total(period.tally))
+        last = period.calls
         calls = last - self._reported
         if calls <= 0:
             return None

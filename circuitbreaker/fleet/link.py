@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from logging import getLogger
 from threading import Event
 from typing import Protocol
 from weakref import ref
@@ -16,6 +15,7 @@ from weakref import ref
 from .._circuit.circuit import Circuit
 from .._circuit.rules import LocalRules
 from .._engine.engine import Engine, Transition
+from .._log import log
 from .._values import one_line, quoted
 from ..options import Settings
 from .member import Member
@@ -24,7 +24,6 @@ from .rules import FleetRules
 
 __all__ = ["Carrier", "Link"]
 
-_logger = getLogger("circuitbreaker")
 _RETRY = 5
 """A record that cannot be used is tried again after this many intervals."""
 
@@ -146,7 +145,7 @@ class Link:
         """The record of this circuit alone cannot be used. The circuit goes on alone, and tries again."""
         if self._error is None:
             self._error = one_line(f"{type(error).__name__}: {error}")
-            _logger.error("circuit %s: its record cannot be used; it goes on alone: %s", quoted(self.name), self._error)
+            log("error", "circuit %s: its record cannot be used; it goes on alone: %s", quoted(self.name), self._error)
             self.store_changed()
         self.report_within(_RETRY * self._carrier.interval)
 
@@ -155,7 +154,7 @@ class Link:
         if snapshot.digest != mine and not self._warned:
             self._warned = True
             message = "circuit %s is shared by processes with different options: %s there, %s here"
-            _logger.warning(message, quoted(self.name), one_line(snapshot.digest, 1000), one_line(mine, 1000))
+            log("warning", message, quoted(self.name), one_line(snapshot.digest, 1000), one_line(mine, 1000))
 
     def store_changed(self) -> None:
         """Notify listeners to `"store"`, if it became reachable or unreachable since they were notified."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, NamedTuple
 
-from .._engine.periods import Closed, total
+from .._engine.periods import Closed
 from .._engine.watches import NEVER, Outcome, SparseWatch
 from .counts import LocalCounts, Totals, without
 from .messages import Counts, Snapshot
@@ -137,7 +137,7 @@ class FleetWatch(SparseWatch):
         return reason
 
     def _show(self, period: Closed, batch: _Batch, streak: int) -> str | None:
-        number = total(period.tally) + self._others
+        number = period.calls + self._others
         self._others += batch.successes + batch.failures
         return self._show_successes(batch, number) or self._show_failures(
             batch, number + batch.successes, streak - batch.failures

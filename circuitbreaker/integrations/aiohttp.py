@@ -111,16 +111,17 @@ class CircuitBreakerMiddleware:
     def _first_attempt(self, request: aiohttp.ClientRequest) -> ClientCall | None:
         """The call whose second attempt is `request`, or `None` if it is a first attempt."""
         task = _task()
-        waiting = self._broken.get(task, [])
-        first = next((each for each in waiting if _is_second_attempt(request, each.request)), None)
-        others = [each for each in waiting if each is not first]
-        # A request of another call, for a token say, may come between two attempts. After any other, no second follows.
-        kept = [each for each in others if _may_be_sent_again(each.request, request)]
-        for broken in others:
-            if broken not in kept:
-                broken.call.failed(broken.error)
+        first: ClientCall | None = None
+        kept: list[_Broken] = []
+        for each in self._broken.get(task, ()):
+            if first is None and _is_second_attempt(request, each.request):
+                first = each.call
+            elif _may_be_sent_again(each.request, request):
+                kept.append(each)  # A request of another call, for a token say, may come between two attempts.
+            else:
+                each.call.failed(each.error)  # After any other, no second follows.
         self._keep(task, kept)
-        return None if first is None else first.call
+        return first
 
     def _keep(self, task: asyncio.Task[Any], waiting: list[_Broken]) -> None:
         if waiting:

@@ -465,9 +465,7 @@ class _Stream:
         if not self._started:
             self._started = True
             self._guarded.started()
-            self._guarded.received(response)
-        elif self._guarded.judges_parts:
-            self._guarded.received(response)
+        self._guarded.received(response)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._call, name)

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
-from logging import getLogger
 from threading import Event
 from typing import TYPE_CHECKING
 from weakref import ref
 
+from .._log import log
 from ..fleet.messages import Snapshot
 from .backend import Backend
 
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from .courier import Courier
 
 __all__ = ["loop", "wake_up"]
-
-_logger = getLogger("circuitbreaker")
 
 
 def loop(reference: ref[Courier], backend: Backend, woken: Event) -> None:
@@ -37,8 +35,8 @@ def loop(reference: ref[Courier], backend: Backend, woken: Event) -> None:
             if courier is not None:
                 courier.listened(news, error)
                 del courier
-        except BaseException:  # Nothing may end the thread, not even what a listener exits by.
-            _logger.exception("a store failed in a way that it should not; it goes on")
+        except BaseException as error:  # Nothing may end the thread, not even what a listener exits by.
+            log("error", "a store failed in a way that it should not; it goes on", error=error)
             woken.wait(1.0)
     with suppress(Exception):
         backend.close()

@@ -6,19 +6,18 @@ import selectors
 import socket
 from collections.abc import Sequence
 from contextlib import suppress
-from logging import getLogger
 from time import monotonic
 from typing import Any
 
 from redis.exceptions import NoPermissionError
 
+from .._log import log
 from ..fleet.messages import Snapshot
 from ._redis_clients import answering_node
 from .encoding import decode_snapshot
 
 __all__ = ["Listener"]
 
-_logger = getLogger("circuitbreaker")
 _SILENCE = 50.0
 """After this many seconds without a message, the server is asked whether it is still there."""
 _GRACE = 0.05
@@ -50,7 +49,7 @@ class Listener:
         except NoPermissionError:
             self._forbidden = True
             self.stop()
-            _logger.warning("decisions of other processes come late, for the channel %r is forbidden", self._channel)
+            log("warning", "decisions of other processes come late, for the channel %r is forbidden", self._channel)
             return []
         except Exception:
             self.stop()

@@ -17,11 +17,11 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from itertools import count
-from logging import getLogger
 from threading import Event, RLock, Thread, current_thread
 from time import monotonic
 
 from .._fork import renew_in_child
+from .._log import log
 from .._values import one_line
 from ..fleet.link import Link
 from ..fleet.messages import Report, Snapshot
@@ -30,8 +30,6 @@ from ._loop import loop, wake_up
 from .backend import Backend
 
 __all__ = ["Courier"]
-
-_logger = getLogger("circuitbreaker")
 
 
 def _now(read: Callable[[], float] = monotonic) -> float:
@@ -218,7 +216,7 @@ class Courier:
         self._resting_until = _now() + pause * random.uniform(0.5, 1.0)
         if self.error is None:
             self.error = one_line(f"{type(error).__name__}: {error}")
-            _logger.error("a store cannot be reached; its circuits go on alone meanwhile: %s", self.error)
+            log("error", "a store cannot be reached; its circuits go on alone meanwhile: %s", self.error)
             self._notify_all()
             self._ask_all()
 
@@ -226,7 +224,7 @@ class Courier:
         self._failures, self._resting_until = 0, -math.inf
         if self.error is not None:
             self.error = None
-            _logger.warning("a store can be reached again")
+            log("warning", "a store can be reached again")
             self._notify_all()
             self._ask_all()  # once more, for what was published before this process listens again
 

@@ -30,10 +30,8 @@ def _plain(value: Any) -> Any:
 
 def decode_snapshot(text: str | bytes) -> Snapshot:
     """A snapshot as the script answers or publishes it."""
-    fields: dict[str, Any] = json.loads(text)
+    fields = _decoded(text)
     leases: list[tuple[str, float]] = fields.get("leases") or []
-    fields["calls"], fields["seconds"] = _tallies(fields["calls"]), _tallies(fields["seconds"])
-    fields["failure"] = _failure(fields.get("failure"))
     fields["leases"] = tuple((lease, left) for lease, left in leases) if "leases" in fields else None
     fields["history"] = tuple(Batch(ago, _tallies(calls)) for ago, calls in fields.get("history") or ())
     return Snapshot(**fields)
@@ -41,9 +39,7 @@ def decode_snapshot(text: str | bytes) -> Snapshot:
 
 def decode_record(text: str | bytes) -> Record:
     """A record as the script keeps it."""
-    fields: dict[str, Any] = json.loads(text)
-    fields["calls"], fields["seconds"] = _tallies(fields["calls"]), _tallies(fields["seconds"])
-    fields["failure"] = _failure(fields.get("failure"))
+    fields = _decoded(text)
     fields["history"] = [(at, _tallies(calls)) for at, calls in fields["history"] or ()]
     fields["trials"] = Trials(**fields["trials"])
     return Record(**fields)
@@ -53,5 +49,10 @@ def _tallies(pairs: Any) -> Tallies:
     return tuple(Tally(*each) for each in pairs or ())  # The script writes an empty array as {}.
 
 
-def _failure(parts: Any) -> Any:
-    return tuple(parts) if parts else None
+def _decoded(text: str | bytes) -> dict[str, Any]:
+    """The fields of a snapshot or a record, those decoded that both have."""
+    fields: dict[str, Any] = json.loads(text)
+    fields["calls"], fields["seconds"] = _tallies(fields["calls"]), _tallies(fields["seconds"])
+    failure = fields.get("failure")
+    fields["failure"] = tuple(failure) if failure else None
+    return fields
