@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 import os
 from collections.abc import Generator, Iterator
 from pathlib import Path
@@ -67,6 +68,18 @@ def pytest_collection_finish() -> None:
 @pytest.fixture
 def clock() -> ManualClock:
     return ManualClock(1000.0)
+
+
+@pytest.fixture
+def broken_logging(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """The program's logging raises, whatever it is given."""
+
+    def refuse(record: logging.LogRecord) -> bool:
+        raise ValueError(record.getMessage())
+
+    caplog.handler.addFilter(refuse)
+    yield
+    caplog.handler.removeFilter(refuse)
 
 
 @pytest.fixture(autouse=True)

@@ -6,12 +6,15 @@ import gc
 import os
 import sys
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import Barrier, Event, Thread
 from typing import Any
 
-from circuitbreaker import CircuitBreaker, CircuitState, ManualClock
+import pytest
+
+from circuitbreaker import CircuitBreaker, CircuitOpenError, CircuitState, ManualClock
 
 if sys.version_info < (3, 11):
     import exceptiongroup as _groups
@@ -41,6 +44,15 @@ async def fail_async(*args: Any) -> Any:
     raise Boom("out of order")
 
 
+def raiser(error: BaseException) -> Callable[..., Any]:
+    """What raises `error`, whatever it is called with."""
+
+    def raising(*args: object) -> Any:
+        raise error
+
+    return raising
+
+
 def attempt(breaker: CircuitBreaker, function: Callable[..., Any] = succeed) -> str:
     """One call, and how it ended: its result, or the name of its error."""
     try:
@@ -56,6 +68,24 @@ def trip(breaker: CircuitBreaker) -> None:
             return
         attempt(breaker, fail)
     raise AssertionError("it does not trip")
+
+
+def counted(breaker: CircuitBreaker) -> tuple[int, int, int]:
+    """How many calls succeeded, failed, and said nothing."""
+    metrics = breaker.metrics()
+    return metrics.total_successes, metrics.total_failures, metrics.total_ignored
+
+
+def refusal_of(breaker: CircuitBreaker) -> CircuitOpenError:
+    with pytest.raises(CircuitOpenError) as caught:
+        breaker.acquire()
+    return caught.value
+
+
+def go_on(new: CircuitBreaker, old: CircuitBreaker, clock: ManualClock) -> None:
+    """Let `new` go on from a snapshot of `old`, by the same clock."""
+    now = clock.monotonic()
+    new._circuit.engine.restore(old._circuit.engine.snapshot(now), now)
 
 
 def make_due(clock: ManualClock, **options: Any) -> CircuitBreaker:
@@ -123,16 +153,24 @@ def no_cyclic_collector() -> Iterator[None]:
         gc.enable()
 
 
+def forked(work: Callable[[], bool]) -> int:
+    """A child that runs `work`, and has the status 0 if that is true."""
+    child = os.fork()
+    if child == 0:  # pragma: no cover - the child's coverage is not collected
+        status = 1
+        try:
+            status = 0 if work() else 1
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(status)
+    return child
+
+
 def exit_of_child(child: int | Callable[[], bool]) -> int:
     """The exit status of a forked child, which runs `child` if that is no process yet; one that hangs has failed."""
     if callable(child):
-        work, child = child, os.fork()
-        if child == 0:  # pragma: no cover - the child's coverage is not collected
-            status = 1
-            try:
-                status = 0 if work() else 1
-            finally:
-                os._exit(status)
+        child = forked(child)
     deadline = time.monotonic() + 20
     while time.monotonic() < deadline:
         done, status = os.waitpid(child, os.WNOHANG)

@@ -12,7 +12,7 @@ import pytest
 from circuitbreaker import CircuitBreakerError, CircuitOpenError, CircuitState, ManualClock, Registry
 from circuitbreaker.clients import FAILURE_STATUSES, ClientCall, ClientGuard, FailedResponseError
 
-from .support import Boom, in_threads
+from .support import Boom, counted, in_threads
 
 
 def judge(end: object) -> bool | None:
@@ -25,8 +25,7 @@ def guard(clock: ManualClock) -> ClientGuard:
 
 
 def totals(guard: ClientGuard, key: str = "host") -> tuple[int, int, int]:
-    metrics = guard.breakers[key].metrics()
-    return metrics.total_successes, metrics.total_failures, metrics.total_ignored
+    return counted(guard.breakers[key])
 
 
 def test_a_guard_of_ones_own(guard: ClientGuard, sandbox: Registry) -> None:
@@ -179,6 +178,14 @@ def test_many_threads_lose_no_request(guard: ClientGuard) -> None:
 
     in_threads(8, work)
     assert sum(breaker.metrics().total_successes for breaker in guard.breakers.values()) == 4000
+
+
+@pytest.mark.usefixtures("broken_logging")
+def test_a_judge_that_raises_is_no_matter_where_logging_raises_too() -> None:
+    """E4"""
+    guard = ClientGuard("ftp", key=str.lower, judge=judge, options={"judge": lambda end: 1 // 0})
+    guard.admit("host").responded(503, 503, {})
+    assert totals(guard) == (0, 1, 0)
 
 
 def test_a_judge_that_raises_is_logged(caplog: pytest.LogCaptureFixture) -> None:

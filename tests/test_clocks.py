@@ -27,7 +27,7 @@ from circuitbreaker.fleet.leases import Leases
 from circuitbreaker.fleet.messages import Snapshot
 from circuitbreaker.stores.memory import MemoryStore
 
-from .support import Boom, attempt, fail, succeed, trip
+from .support import Boom, attempt, fail, refusal_of, succeed, trip
 
 
 class Clock:
@@ -75,12 +75,6 @@ NONSENSE = [
 @pytest.fixture
 def logged(caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
     return lambda: [each.getMessage() for each in caplog.records]
-
-
-def refusal_of(breaker: CircuitBreaker) -> CircuitOpenError:
-    with pytest.raises(CircuitOpenError) as caught:
-        breaker.acquire()
-    return caught.value
 
 
 @pytest.mark.parametrize("nonsense", NONSENSE, ids=lambda value: type(value).__name__)

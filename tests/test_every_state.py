@@ -12,7 +12,6 @@ import os
 import subprocess
 import sys
 import threading
-import time
 import weakref
 from collections import Counter
 from collections.abc import Callable
@@ -44,10 +43,12 @@ from .support import (
     Boom,
     attempt,
     collect_on_pypy,
+    exit_of_child,
     fail,
     frequent_switches,
     in_threads,
     no_cyclic_collector,
+    raiser,
     succeed,
     trip,
 )
@@ -192,13 +193,6 @@ def logged(caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
 
 
 RAISED = [Boom("own"), RecursionError(), MemoryError(), concurrent.futures.CancelledError()]
-
-
-def raiser(error: BaseException) -> Callable[..., object]:
-    def raising(*args: object) -> object:
-        raise error
-
-    return raising
 
 
 @pytest.mark.parametrize("error", RAISED, ids=repr)
@@ -1084,20 +1078,16 @@ def test_a_forked_child_never_inherits_a_held_lock(sandbox: Registry) -> None:
         holder.start()
     entered.wait(10)
 
-    child = os.fork()
-    if child == 0:  # pragma: no cover - the child's coverage is not collected
-        status = 1
-        try:
-            leave.set()
-            trip(in_policy)
-            in_listener.reset()
-            assert by_key("other") == "fine"
-            sandbox.get_or_create("new").metrics()
-            status = 0
-        finally:
-            os._exit(status)
+    def child() -> bool:  # pragma: no cover - the child's coverage is not collected
+        leave.set()
+        trip(in_policy)
+        in_listener.reset()
+        assert by_key("other") == "fine"
+        sandbox.get_or_create("new").metrics()
+        return True
+
     try:
-        assert wait_for(child) == 0
+        assert exit_of_child(child) == 0
     finally:
         leave.set()
         for holder in holders:
@@ -1113,20 +1103,7 @@ def test_a_listener_may_fork() -> None:
     if children == [0]:  # pragma: no cover - the child's coverage is not collected
         os._exit(result != "Boom")
     assert result == "Boom"
-    assert wait_for(children[0]) == 0
-
-
-def wait_for(child: int) -> int:
-    """The child's exit status; one that hangs is killed and has failed."""
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline:
-        done, status = os.waitpid(child, os.WNOHANG)
-        if done:
-            return os.waitstatus_to_exitcode(status)
-        threading.Event().wait(0.01)
-    os.kill(child, 9)
-    os.waitpid(child, 0)
-    return -1
+    assert exit_of_child(children[0]) == 0
 
 
 # E10

@@ -29,7 +29,7 @@ from circuitbreaker.stores.redis import RedisStore
 
 from .fleets import Member
 from .servers import HOST, Proxy, Server, until
-from .support import Boom, attempt, collect_on_pypy, exit_of_child, fail, in_threads, succeed
+from .support import Boom, attempt, collect_on_pypy, exit_of_child, fail, forked, in_threads, succeed
 
 SOON = 0.05
 """An open period that is over at once."""
@@ -520,20 +520,6 @@ forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot f
 with_threads = pytest.mark.filterwarnings("ignore:This process.*is multi-threaded:DeprecationWarning")
 
 
-def forked(work: Callable[[], bool]) -> int:
-    """A child that runs `work`, and has the status 0 if that is true."""
-    child = os.fork()
-    if child == 0:  # pragma: no cover - the child's coverage is not collected
-        status = 1
-        try:
-            status = 0 if work() else 1
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            os._exit(status)
-    return child
-
-
 def store_threads() -> set[threading.Thread]:
     return {thread for thread in threading.enumerate() if thread.name == THREAD}
 
@@ -609,7 +595,7 @@ def test_a_child_does_not_report_again_what_its_parent_counted(server: Server) -
             attempt_to_fail(breaker, 2)
             return store.sync() and breaker.state is CircuitState.CLOSED
 
-        assert exit_of_child(forked(child)) == 0
+        assert exit_of_child(child) == 0
         assert store.sync()
         assert breaker.state is CircuitState.CLOSED, "7 calls"
         attempt_to_fail(breaker, 2)

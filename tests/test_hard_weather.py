@@ -15,7 +15,7 @@ import pytest
 
 from circuitbreaker import CircuitBreaker, CircuitState, ManualClock, Opening, Outcome
 
-from .support import Boom, attempt, fail, in_threads, make_due, no_cyclic_collector, recovers, succeed
+from .support import Boom, attempt, fail, in_threads, make_due, no_cyclic_collector, raiser, recovers, succeed
 
 # The garbage collector
 
@@ -178,13 +178,6 @@ def test_a_guarded_function_that_recurses_too_deep_leaves_a_sane_circuit(
 # Own code that exits, or runs out of memory: see also E4 in test_every_state.py
 
 EXITS = [SystemExit(3), MemoryError(), GeneratorExit(), asyncio.CancelledError()]
-
-
-def raiser(error: BaseException) -> Callable[..., Any]:
-    def raising(*args: object) -> object:
-        raise error
-
-    return raising
 
 
 @pytest.mark.parametrize("error", EXITS, ids=repr)

@@ -26,13 +26,7 @@ from circuitbreaker import (
     Watch,
 )
 
-from .support import Boom, attempt, fail, succeed, trip
-
-
-def refusal_of(breaker: CircuitBreaker) -> CircuitOpenError:
-    with pytest.raises(CircuitOpenError) as caught:
-        breaker.acquire()
-    return caught.value
+from .support import Boom, attempt, fail, refusal_of, succeed, trip
 
 
 def test_no_call_runs_before_the_reset_timeout_has_passed(clock: ManualClock) -> None:

@@ -19,7 +19,15 @@ import pytest
 
 from circuitbreaker import CircuitBreaker, CircuitOpenError, CircuitState, FailureRate, ManualClock, circuit
 
-from .support import Boom, collect_on_pypy, frequent_switches, in_threads, make_due, no_cyclic_collector
+from .support import (
+    Boom,
+    collect_on_pypy,
+    counted,
+    frequent_switches,
+    in_threads,
+    make_due,
+    no_cyclic_collector,
+)
 
 
 def plain(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -75,11 +83,6 @@ def old_style(fails: bool = False) -> Any:
     if fails:
         raise Boom
     return "fine"
-
-
-def counted(breaker: CircuitBreaker) -> tuple[int, int, int]:
-    metrics = breaker.metrics()
-    return metrics.total_successes, metrics.total_failures, metrics.total_ignored
 
 
 HELD: list[Callable[[CircuitBreaker], object]] = [
@@ -490,13 +493,16 @@ START: dict[str, Callable[[Any], Any]] = {
 async def test_a_call_inside_a_hidden_trial_rides_on_it(way: Way, start: Any, depth: int, clock: ManualClock) -> None:
     """H5, W6."""
     breaker = make_due(clock)
-    nested = way(breaker, lambda: work())
-    for _ in range(depth):
 
-        async def outer(inner: Callable[[], Any] = nested) -> None:
+    def around(inner: Callable[[], Any]) -> Callable[[], Any]:
+        async def outer() -> None:
             await inner()
 
-        nested = way(breaker, lambda outer=outer: start(outer()))
+        return way(breaker, lambda: start(outer()))
+
+    nested = way(breaker, opaque(work))
+    for _ in range(depth):
+        nested = around(nested)
     await nested()
     assert breaker.state is CircuitState.CLOSED
     assert breaker.metrics().total_rejections == 0

@@ -21,7 +21,7 @@ from circuitbreaker import (
 )
 from circuitbreaker.clients import ClientGuard
 
-from .support import Boom, attempt, fail, succeed
+from .support import Boom, attempt, fail, go_on, succeed
 
 SLOW = SlowCallRate(0.5, slower_than=1, calls=4, minimum_calls=2)
 
@@ -252,11 +252,6 @@ def test_one_that_is_given_up_after_its_period_changes_nothing(make: Make, clock
         permit.failure(Deadline())
     assert breaker.state is CircuitState.CLOSED
     assert breaker.metrics().total_ignored == 5
-
-
-def go_on(copy: CircuitBreaker, breaker: CircuitBreaker, clock: ManualClock) -> None:
-    now = clock.monotonic()
-    copy._circuit.engine.restore(breaker._circuit.engine.snapshot(now), now)
 
 
 def test_they_are_in_snapshots(make: Make, clock: ManualClock) -> None:

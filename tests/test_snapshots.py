@@ -23,7 +23,7 @@ from circuitbreaker._engine.engine import Engine
 from circuitbreaker._engine.snapshot import ClosedSnapshot, EngineSnapshot
 from circuitbreaker._engine.watches import NEVER, LastCalls, LastSeconds
 
-from .support import Boom, attempt, fail, make_due, trip
+from .support import Boom, attempt, fail, go_on, make_due, trip
 
 POLICIES: list[TripPolicy] = [
     ConsecutiveFailures(3),
@@ -217,7 +217,7 @@ def test_a_snapshot_may_have_more_trials_out_than_there_are_attempts(clock: Manu
     clock.advance(30)
     permits = [breaker.acquire() for _ in range(3)]
     other = CircuitBreaker(registry=None, half_open_max_attempts=1, clock=clock)
-    engine_of(other).restore(snapshot_of(breaker, clock), clock.monotonic())
+    go_on(other, breaker, clock)
     assert attempt(other) == "CircuitOpenError"
     clock.advance(30)
     assert attempt(other) == "fine"
@@ -236,7 +236,7 @@ def test_a_trial_that_is_out_holds_its_attempt_after_a_restore(clock: ManualCloc
     breaker = make_due(clock)
     permit = breaker.acquire()
     other = CircuitBreaker(registry=None, half_open_max_attempts=1, clock=clock)
-    engine_of(other).restore(snapshot_of(breaker, clock), clock.monotonic())
+    go_on(other, breaker, clock)
     assert attempt(other) == "CircuitOpenError"
     clock.advance(30)
     assert attempt(other) == "fine"
@@ -275,7 +275,7 @@ def test_where_the_rules_do_not_allow_trials_a_half_open_period_is_restored_as_t
     permit = breaker.acquire()
     other = CircuitBreaker(registry=None, clock=clock)
     monkeypatch.setattr(type(engine_of(other)._rules), "half_open", lambda *_: None)
-    engine_of(other).restore(snapshot_of(breaker, clock), clock.monotonic())
+    go_on(other, breaker, clock)
     assert other.state is CircuitState.OPEN
     assert breaker.state is CircuitState.HALF_OPEN
     permit.release()
@@ -287,6 +287,6 @@ def test_a_restore_publishes_nothing(clock: ManualClock) -> None:
     breaker.on("state_change", heard.append)
     opened = CircuitBreaker(registry=None, clock=clock)
     trip(opened)
-    engine_of(breaker).restore(snapshot_of(opened, clock), clock.monotonic())
+    go_on(breaker, opened, clock)
     assert breaker.state is CircuitState.OPEN
     assert heard == []

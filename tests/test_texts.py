@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -20,7 +19,7 @@ from circuitbreaker.health import Health
 from circuitbreaker.problems import problem
 from circuitbreaker.stores.memory import MemoryServer, MemoryStore
 
-from .support import Boom, attempt, fail
+from .support import Boom, attempt, fail, raiser
 
 FORGED = "no\nERROR root: admin logged in\r\x1b[2J\u202e\x85\u2028\ud800" + "x" * 10_000
 HARMLESS = r"no\nERROR root: admin logged in\r\x1b[2J\u202e\x85\u2028\ud800" + "x" * 10_000
@@ -124,9 +123,9 @@ def test_what_is_kept_of_a_failure_is_one_short_line(clock: ManualClock, trip: s
 @pytest.mark.parametrize("accept", ["text/html", "application/json"])
 def test_it_is_so_in_responses_and_the_health_document(clock: ManualClock, accept: str) -> None:
     breaker = CircuitBreaker("shop", clock=clock, failure_threshold=1)
-    attempt(breaker, raiser(FORGED))
+    attempt(breaker, raiser(Boom(FORGED)))
     clock.advance(30)
-    attempt(breaker, raiser(FORGED))
+    attempt(breaker, raiser(Boom(FORGED)))
     with pytest.raises(CircuitOpenError) as caught:
         breaker.acquire()
     body = problem(caught.value, accept=accept, details=True).body.decode()
@@ -135,13 +134,6 @@ def test_it_is_so_in_responses_and_the_health_document(clock: ManualClock, accep
     said = Health(details=True).document()["circuits"][0]
     assert visible(said["reason"] + said["last_failure"]["text"])
     assert len(json.dumps(said)) < 2000
-
-
-def raiser(text: str) -> Callable[[], None]:
-    def forge() -> None:
-        raise Boom(text)
-
-    return forge
 
 
 def test_another_process_cannot_forge_lines_either() -> None:
@@ -154,7 +146,7 @@ def test_another_process_cannot_forge_lines_either() -> None:
     for breaker, store in ((here, stores[0]), (there, stores[1]), (here, stores[0])):
         attempt(breaker)
         assert store.sync()
-    attempt(there, raiser(FORGED))
+    attempt(there, raiser(Boom(FORGED)))
     for store in reversed(stores):
         assert store.sync()
     assert [str(each.new_state) for each in changes] == ["open"]

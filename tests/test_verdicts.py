@@ -15,14 +15,7 @@ from circuitbreaker import CircuitBreaker, CircuitOpenError, CircuitState, Keyed
 from circuitbreaker.problems import refusal_in
 from circuitbreaker.retries import refusal_cause
 
-from .support import BaseExceptionGroup, Boom, ExceptionGroup, attempt, fail, make_due
-
-
-def raising(error: BaseException) -> Callable[[], None]:
-    def work() -> None:
-        raise error
-
-    return work
+from .support import BaseExceptionGroup, Boom, ExceptionGroup, attempt, fail, make_due, raiser
 
 
 def caused(error: BaseException, *causes: BaseException) -> BaseException:
@@ -57,7 +50,7 @@ def verdict(error: BaseException, **options: Any) -> str:
     """How a call counts that ends with `error`."""
     breaker = CircuitBreaker(failure_threshold=100, **options)
     with pytest.raises(type(error)) as caught:
-        breaker.call(raising(error))
+        breaker.call(raiser(error))
     assert caught.value is error
     metrics = breaker.metrics()
     counts = {
@@ -222,11 +215,11 @@ def steps(error: BaseException) -> Iterator[None]:
 
 
 def by_function(breaker: CircuitBreaker, error: BaseException) -> None:
-    breaker(raising(error))()
+    breaker(raiser(error))()
 
 
 def by_call(breaker: CircuitBreaker, error: BaseException) -> None:
-    breaker.call(raising(error))
+    breaker.call(raiser(error))
 
 
 def by_block(breaker: CircuitBreaker, error: BaseException) -> None:
@@ -349,9 +342,9 @@ def test_a_refusal_by_the_same_circuit_never_counts(clock: ManualClock) -> None:
     trial.release()
     own = caught.value.with_traceback(None)
     for error in (own, caused(SDKError(), own), group(own, group(own))):
-        assert attempt(breaker, raising(error)) == type(error).__name__
+        assert attempt(breaker, raiser(error)) == type(error).__name__
         assert breaker.state is CircuitState.HALF_OPEN
-    assert attempt(breaker, raising(group(own, Boom()))) == "ExceptionGroup"
+    assert attempt(breaker, raiser(group(own, Boom()))) == "ExceptionGroup"
     assert breaker.state is CircuitState.OPEN
 
 

@@ -12,14 +12,14 @@ from __future__ import annotations
 
 import dis
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from types import CodeType, ModuleType
 
 import circuitbreaker
 
-__all__ = ["SwitchPoints"]
+__all__ = ["SwitchPoints", "nested"]
 
 _NAMES = """
     BUILD_CONST_KEY_MAP BUILD_LIST BUILD_MAP BUILD_TUPLE CACHE CHECK_EXC_MATCH COMPARE_OP COPY COPY_FREE_VARS DUP_TOP
@@ -80,13 +80,14 @@ class SwitchPoints:
 @cache
 def _changed_later(file: Path) -> frozenset[str]:
     """The attributes that the code in `file` sets after their objects are made."""
-    codes = _nested(compile(file.read_text(encoding="utf-8"), str(file), "exec"))
+    codes = nested(compile(file.read_text(encoding="utf-8"), str(file), "exec"))
     setting = [dis.get_instructions(code) for code in codes if code.co_name != "__init__"]
     return frozenset(str(each.argval) for instructions in setting for each in instructions if each.opname in _SET)
 
 
-def _nested(code: CodeType) -> Iterable[CodeType]:
+def nested(code: CodeType) -> Iterator[CodeType]:
+    """The code, and that of every function within."""
     yield code
     for inner in code.co_consts:
         if isinstance(inner, CodeType):
-            yield from _nested(inner)
+            yield from nested(inner)

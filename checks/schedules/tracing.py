@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from types import CodeType, FrameType, FunctionType, ModuleType
 from typing import Any, Protocol
 
-from .points import SwitchPoints
+from .points import SwitchPoints, nested
 
 __all__ = ["Tracing", "tracing"]
 
@@ -127,11 +127,4 @@ def _codes_in(value: Any) -> Iterator[CodeType]:
     elif isinstance(value, property):
         yield from _codes_in(value.fget)
     elif isinstance(value, FunctionType):
-        yield from _nested(value.__code__)
-
-
-def _nested(code: CodeType) -> Iterator[CodeType]:
-    yield code
-    for inner in code.co_consts:
-        if isinstance(inner, CodeType):
-            yield from _nested(inner)
+        yield from nested(value.__code__)
